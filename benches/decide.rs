@@ -18,7 +18,7 @@ const ACTION: &str = "mpc:editingTask:delete";
 const CALLERS: u64 = 20;
 const PROJECTS: u64 = 5;
 
-/// A name, and a rule for each number.
+/// A name, and the rule for each number.
 type Shape = (&'static str, fn(u64) -> Rule);
 
 const SHAPES: &[Shape] = &[
@@ -59,7 +59,7 @@ fn decide(criterion: &mut Criterion) {
     }
 }
 
-/// The rules, and one for the call at their end.
+/// The rules, followed by one for the call.
 fn policy(mut rules: Vec<Rule>) -> Policy {
     rules.push(rule(u64::MAX, &caller(3), &project(3), "job-*"));
     let callers: Vec<CallerId> = (0..CALLERS).map(|i| CallerId::parse(&caller(i)).expect("a name")).collect();

@@ -1,5 +1,4 @@
-//! Time taken by bodies and answers. A create as the SDKs send it, one as large as they get, and what a look-up
-//! answers.
+//! Time taken by bodies and answers: a create as the SDKs send it, one of the maximum size, and the answer to a lookup.
 #![expect(clippy::expect_used, reason = "a benchmark has no one to hand an error to")]
 
 use std::{fmt::Write, hint::black_box};
@@ -11,7 +10,7 @@ use mpc_auth_proxy::{
     operation::{Operation, Segment, Target, Version},
 };
 
-/// A create with so many settings, of which each reads and writes an object.
+/// A create with this many settings, each of which reads and writes an object.
 fn create(settings: usize) -> String {
     let mut body = r#"{"edit_type": ["EDIT"], "input": {"bucket": "media-in", "location": "cn-north-4", "object": "raw/lesson-1.mp4"}, "edit_settings": ["#.to_owned();
     for at in 0..settings {

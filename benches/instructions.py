@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "target/instructions"
 SHAPES = ["own", "lengths", "patterns", "crossing", "everybody"]
-# What nothing but trying one rule after the other can tell apart.
+# Rules that can only be told apart by comparing one after the other.
 ALIKE = ["conditions", "digits"]
 SMALL, LARGE = ["10", "1"], ["10000", "1000"]
 DECISIONS = [(f"decide, {shape}, {rules} rules", ["decide", shape, rules, callers]) for shape in SHAPES + ALIKE

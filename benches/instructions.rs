@@ -1,5 +1,5 @@
-//! Instructions executed by each operation. One operation, so often, for `instructions.py`, which has callgrind count
-//! what happens inside of `measured`.
+//! Instructions executed by each operation: runs one operation a number of times for `instructions.py`, which has callgrind
+//! count what happens inside of `measured`.
 
 #![expect(
     clippy::expect_used,
@@ -22,7 +22,7 @@ use mpc_auth_proxy::server::Recogniser;
 use mpc_auth_proxy::signing::{SigningKey, Timestamp, Unsigned, sign};
 
 const ACTION: &str = "mpc:editingTask:delete";
-/// The number of the caller that asks.
+/// The number of the caller.
 const ASKED: usize = 3;
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 
@@ -43,7 +43,7 @@ fn main() {
     }
 }
 
-/// What callgrind looks for.
+/// The function that callgrind looks for.
 #[inline(never)]
 fn measured(times: usize, mut operation: impl FnMut()) {
     for _ in 0..times {
@@ -51,7 +51,7 @@ fn measured(times: usize, mut operation: impl FnMut()) {
     }
 }
 
-/// Recognises heads that lie one behind the other.
+/// Recognises consecutive heads.
 fn head(times: usize) {
     let mut bytes = BytesMut::new();
     for _ in 0..times {

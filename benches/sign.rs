@@ -1,4 +1,4 @@
-//! Time taken by signing. A cancel call as the proxy sends it, with permanent and with temporary keys.
+//! Time taken by signing a cancel call as the proxy sends it, with permanent and temporary keys.
 #![expect(clippy::expect_used, reason = "a benchmark has no one to hand an error to")]
 
 use criterion::{Criterion, criterion_group, criterion_main};

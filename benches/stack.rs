@@ -66,7 +66,7 @@ fn whole_stack(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A call as the server would hand it over.
+/// A call as the server hands it over.
 struct Call {
     head: request::Parts,
     peer: Arc<Peer>,
@@ -173,7 +173,7 @@ fn settings(folder: &Path, upstream: SocketAddr) -> Settings {
     config::load(&folder.join("proxy.yaml")).expect("a valid configuration").settings
 }
 
-/// Answers every request, on every connection, without looking at it.
+/// Answers every request on every connection without looking at it.
 fn upstream() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -196,7 +196,7 @@ fn upstream() -> SocketAddr {
     address
 }
 
-/// So many requests, one after the other on one connection, as the proxy would send them.
+/// Sends this many requests one after the other on one connection, as the proxy would.
 async fn exchange(upstream: SocketAddr, count: u64) -> Duration {
     let mut stream = TcpStream::connect(upstream).await.expect("a connection");
     stream.set_nodelay(true).expect("a socket");

@@ -168,13 +168,13 @@ class Comparison:
     def launch(self, name, peer):
         run = OUT / "run" / name
         shutil.rmtree(run, ignore_errors=True)
-        # Not where the configuration is: the product looks at whatever changes there.
+        # Not in the configuration's folder, which the product watches.
         (run / "logs").mkdir(parents=True)
         values = self.values(run)
         texts = {to: (PEERS / source).read_text() for source, to in peer.get("template", {}).items()} | peer.get("text", {})
         for file, text in texts.items():
             (run / file).write_text(string.Template(text).safe_substitute(values))
-            # As on a machine that starts: the product waits until files that were just written are still.
+            # As on a machine that starts: the product waits until recently written files are stable.
             os.utime(run / file, (time.time() - 60,) * 2)
         fill = lambda part: string.Template(part).substitute(values)
         argv = [word for part in peer["cmd"] for word in (fill(part).split() if part.startswith("$CA_") else [fill(part)])]

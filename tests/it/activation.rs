@@ -1,5 +1,5 @@
-//! Socket activation. It is taken by its name, and told where it is not what it should be. That it outlives the process
-//! is what it is for: `restart`.
+//! Socket activation: a passed socket is found by its name, and a wrong one is reported. `restart` tests that it outlives
+//! the process.
 
 use std::{
     fs::File,
@@ -123,7 +123,7 @@ fn check_needs_no_socket() {
     assert!(text.contains("  app on systemd:app\n"), "{text}");
 }
 
-/// What it says when it cannot listen.
+/// The message when it cannot listen.
 fn fails(setup: &Setup, socket: OwnedFd) -> String {
     let mut command = setup.command("run");
     let child = command.stdin(socket).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -133,7 +133,7 @@ fn fails(setup: &Setup, socket: OwnedFd) -> String {
     error
 }
 
-/// A socket that is connected, and does not listen.
+/// A connected socket, which does not listen.
 fn connected() -> TcpStream {
     TcpStream::connect(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()).unwrap()
 }

@@ -1,5 +1,5 @@
-//! `check` and `run` agree. Whatever the one refuses the other refuses, in the same words; whatever the one passes the
-//! other starts with.
+//! `check` and `run` agree: what one refuses, the other refuses with the same message; what `check` accepts, `run`
+//! starts with.
 
 use std::{
     fs::OpenOptions,
@@ -12,7 +12,7 @@ use nix::{libc::O_NONBLOCK, sys::stat::Mode, unistd::mkfifo};
 
 use crate::harness::{ACCESS_KEY, SECRET_KEY, Setup, certificate};
 
-/// What `check` says: its exit code and what it printed of problems.
+/// The exit code of `check`, and the problems it printed.
 struct Verdict {
     code: Option<i32>,
     problems: String,
@@ -23,7 +23,7 @@ fn check(setup: &Setup) -> Verdict {
     Verdict { code: output.status.code(), problems: String::from_utf8(output.stderr).unwrap() }
 }
 
-/// Runs it until it serves, and stops it; or until it ends by itself.
+/// Runs the proxy until it serves, then stops it; or until it ends by itself.
 fn run(setup: &Setup) -> Verdict {
     let mut child = setup.command("run").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut problems = String::new();
@@ -40,7 +40,7 @@ fn run(setup: &Setup) -> Verdict {
     Verdict { code: child.wait().unwrap().code(), problems }
 }
 
-/// Fails unless both refuse it in these words.
+/// Fails unless both refuse it with this message.
 fn both_refuse(setup: &Setup, words: &str) {
     let (checked, ran) = (check(setup), run(setup));
     assert_eq!(
@@ -56,7 +56,7 @@ fn both_refuse(setup: &Setup, words: &str) {
     }
 }
 
-/// Fails unless both take it. Gives what `check` says besides.
+/// Fails unless both accept it. Returns the other output of `check`.
 fn both_take(setup: &Setup) -> String {
     let (checked, ran) = (check(setup), run(setup));
     assert_eq!((checked.code, ran.code), (Some(0), Some(0)), "{}{}", checked.problems, ran.problems);

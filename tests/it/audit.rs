@@ -1,4 +1,4 @@
-//! Audit records. One line a request with the fields of the contract, and no call where there is no room for its line.
+//! Audit records: one line per request with the fields of the contract, and no call if there is no room for its record.
 
 use std::{
     fs,

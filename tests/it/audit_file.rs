@@ -1,5 +1,5 @@
-//! Changes to the audit file. It is truncated, removed, moved away; another proxy is given the same one; there is none,
-//! because standard output is closed.
+//! Changes to the audit file: truncated, removed, moved away, shared with another proxy, or missing because standard output
+//! is closed.
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,5 @@
-//! A stuck sink while calls are in flight. A call that acted has its record, whatever else floods the sink; the trouble
-//! is told with its name, and when it is over everything that waits comes out at once.
+//! A stuck sink while calls are in flight: every executed call has its record, whatever else floods the sink; the problem
+//! is reported, and everything waiting is written as soon as it is over.
 
 use std::{
     collections::BTreeMap,
@@ -256,7 +256,7 @@ fn lines_of_refused_calls_that_nobody_reads_keep_it_for_a_moment_only_and_their_
     assert_eq!((&lost[0]["calls"], &lost[0]["records"]), (&json!(0), &json!(20)));
 }
 
-/// An upstream that holds every call until it is told to let go. `cut` gets no answer then, the others 204.
+/// An upstream that holds every call until released. `cut` then gets no answer, the others 204.
 fn held() -> Held {
     Held::answering(|head| match head.contains("/cut ") {
         true => String::new(),
@@ -264,7 +264,7 @@ fn held() -> Held {
     })
 }
 
-/// A proxy in front of it, whose calls may take as long as the flood.
+/// A proxy in front of it whose calls may take as long as the flood.
 pub(crate) fn patient(setup: Setup, held: &Held) -> Setup {
     setup
         .upstream(&held.url())
@@ -272,7 +272,7 @@ pub(crate) fn patient(setup: Setup, held: &Held) -> Setup {
         .section("limits: { request_deadline: 120s }")
 }
 
-/// Sends calls that the policy denies until so many were refused because the sink is stuck. Returns how many.
+/// Sends calls that the policy denies until enough were refused because the sink is stuck. Returns their number.
 pub(crate) fn flood(proxy: &Process, refusals: u64) -> u64 {
     while proxy.ask("proxy.sock", DENIED).status != 503 {}
     thread::scope(|scope| {
@@ -298,7 +298,7 @@ fn audit(proxy: &Process) -> Value {
 
 type Lines = Arc<Mutex<Vec<Record>>>;
 
-/// Reads to the end, as the lines come.
+/// Reads lines as they come, to the end.
 fn lines_of(reader: impl Read + Send + 'static) -> (Lines, thread::JoinHandle<()>) {
     let lines = Lines::default();
     let read = Arc::clone(&lines);
@@ -321,9 +321,9 @@ fn records(log: &std::path::Path) -> Vec<Record> {
 pub(crate) const DENIED: &str = "DELETE /v2/elsewhere/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const NO_SPACE: &str = "No space left on device (os error 28)";
 const LOST: &str = "cannot write records: they are lost";
-/// No more than may wait.
+/// At most the number that may wait.
 const WAITING: u64 = 3_000;
-/// More than may wait.
+/// More than the number that may wait.
 const FLOOD: u64 = 4_300;
 const PIPELINED: u64 = 8;
 const CALLERS: u64 = 4;

@@ -1,5 +1,4 @@
-//! The circuit breaker. It is left alone, calls are refused at once and truly, and it is noticed soon when it works
-//! again.
+//! The circuit breaker: a failing upstream gets no calls, callers are refused at once, and recovery is noticed soon.
 
 use std::{
     sync::{
@@ -171,7 +170,7 @@ fn one_call_at_a_time_finds_out_whether_it_works_again() {
     upstream.saw(2);
 }
 
-/// Calls until it is not refused.
+/// Calls until a call is not refused.
 fn until_passed(proxy: &Proxy, job: &str) -> Answer {
     wait_for("call that is let through", || {
         let answer = proxy.send(cancel(job));
@@ -198,7 +197,7 @@ fn gauge(proxy: &Proxy, upstream: &Scripted) -> String {
     metrics.lines().find_map(|line| line.strip_prefix(&series)).unwrap_or("absent").to_owned()
 }
 
-/// Answers 503 until the switch is thrown.
+/// Answers 503 until the switch is set.
 fn failing_until_told() -> (Scripted, Arc<AtomicBool>) {
     let works = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&works);
@@ -210,7 +209,7 @@ fn failing_until_told() -> (Scripted, Arc<AtomicBool>) {
 
 type Kind = (&'static str, fn(&mut Peer) -> bool, bool);
 
-/// A name, what upstream does, and whether it is a failure.
+/// A name, the behaviour of upstream, and whether it counts as a failure.
 fn kinds() -> [Kind; 10] {
     [
         ("500", |peer| peer.write("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"), true),

@@ -1,4 +1,4 @@
-//! The memory budget. One budget of bytes: who has proved nothing gives way to who calls.
+//! The memory budget: unauthenticated connections give way to callers.
 
 use std::{
     io::Write,
@@ -89,7 +89,7 @@ fn a_call_is_not_sent_where_there_is_no_room_for_its_answer() {
     upstream.saw(33);
 }
 
-/// How many connections had to go for others.
+/// The number of connections closed in favour of others.
 fn crowded(proxy: &Proxy) -> usize {
     count(proxy, "connections_cut_total{reason=\"crowded\"}")
 }

@@ -1,4 +1,4 @@
-//! Does `check` say all that would run, as it would run here? And what cannot?
+//! `check` shows what would run here, and what cannot.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ fn checked(setup: &Setup, words: &str) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// Nothing of it is warned about.
+/// A configuration without warnings.
 fn setup() -> Setup {
     Setup::new().listeners(&["{ name: app, bind: '127.0.0.1:8080' }"]).ops_bind("127.0.0.1:9090").policy(
         "version: 1
@@ -58,7 +58,7 @@ fn all_that_would_run_is_told() {
     }
 }
 
-/// Keys that no configured source looks for are out of reach. And a folder that is named in two ways is told once.
+/// Keys that no configured source looks for are out of reach. A folder named in two ways is reported once.
 #[test]
 fn what_is_within_reach_is_no_more_than_what_is_asked_for() {
     for (source, is_asked) in
@@ -105,7 +105,7 @@ fn the_way_out_is_told_for_each_endpoint() {
     assert!(out.contains(&format!("  {} directly\n", setup.endpoint())), "{out}");
 }
 
-/// What the proxy would warn of when it starts, and what it cannot do here.
+/// The warnings the proxy would log at its start, and what it cannot do here.
 #[test]
 fn what_cannot_work_is_a_warning_and_with_strict_an_exit_code() {
     for (setup, warning) in [

@@ -1,7 +1,7 @@
-//! Import circles: the files of a folder are to be read in one order, each after what it imports.
+//! Import circles: the files of a folder can be ordered so that each comes after those it imports.
 //!
-//! A file that declares a folder (`mod.rs`, or `x.rs` beside `x/`) counts as a file of it where it has items of its own;
-//! what it only re-exports stands where it is defined. Test modules are left out.
+//! A file that declares a folder (`mod.rs`, or `x.rs` beside `x/`) counts as a file of it if it has items of its own;
+//! a re-exported item counts where it is defined. Test modules are left out.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -79,16 +79,16 @@ struct Tree {
     modules: BTreeMap<Path, Module>,
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Default)]
 struct Module {
     items: BTreeSet<String>,
     children: BTreeSet<String>,
-    /// What is imported, by the name that it has here.
+    /// Imports by their local name.
     uses: Vec<(Path, String)>,
-    /// What is named by a path, private imports among it.
+    /// Paths used, private imports included.
     paths: Vec<Path>,
-    /// Names that stand alone.
+    /// Names without a path.
     names: BTreeSet<String>,
 }
 
@@ -119,7 +119,7 @@ impl Tree {
         tree
     }
 
-    /// The files of each folder that cannot be put in an order.
+    /// The files of each folder that cannot be ordered.
     fn circles(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (folder, edges) in self.edges() {
@@ -153,7 +153,7 @@ impl Tree {
         found
     }
 
-    /// Which unit imports which, by their folder.
+    /// The imports between units, by folder.
     fn edges(&self) -> BTreeMap<Path, BTreeSet<(String, String)>> {
         let mut edges: BTreeMap<Path, BTreeSet<(String, String)>> = BTreeMap::new();
         for (path, module) in &self.modules {
@@ -180,7 +180,7 @@ impl Tree {
         edges
     }
 
-    /// The module that defines what a path names, and whether that is an item.
+    /// The module that defines the target of a path, and whether that is an item.
     fn definer(&self, from: &Path, path: &[String]) -> Option<(Path, bool)> {
         for length in (1..=path.len()).rev() {
             let Some(module) = self.module(from, &path[..length], 0) else { continue };

@@ -1,4 +1,4 @@
-//! The last check before the first byte. It waited, and is asked again before its first byte.
+//! The last check of a call that waited, before its first byte is sent.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::{
     harness::{Answer, Proxy, Scripted, Setup, Wire, cancel, wait_for},
 };
 
-/// A proxy whose first credential takes long enough for a test to do something meanwhile.
+/// A proxy whose first credential takes long enough for a test to act meanwhile.
 fn slow() -> Proxy {
     let setup = Remote::named("pod_identity").setup(3600).section("freeze_file: freeze");
     setup.cloud().set_faults([Fault::LatencyMs(4000).once().at(Service::PodIdentity)]);

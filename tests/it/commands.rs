@@ -1,4 +1,4 @@
-//! The other commands, as binaries. Each once, as a user would run it; the details are tested beside the code.
+//! The other commands, each run once as a user would; details are tested beside the code.
 
 use std::{
     collections::BTreeMap,
@@ -187,7 +187,7 @@ fn help_and_version_are_there_and_anything_else_is_a_wrong_usage() {
     assert_eq!(codes, BTreeMap::from(expected));
 }
 
-/// A process that ends with its test, also with one that fails.
+/// A process that is ended with its test, even if that fails.
 struct Ended(Child);
 
 impl Drop for Ended {
@@ -209,7 +209,7 @@ fn succeeded(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Of one record, out of a file as a container runtime keeps it: what was decided, and what would be today.
+/// The past and the present decision for one record of a container runtime's log.
 #[test]
 fn why_was_this_one_decided_so() {
     let proxy = Setup::new().start();

@@ -1,5 +1,5 @@
-//! Connection limits: who keeps a connection, and who has to go. Nobody who has a request under way, and nobody keeps
-//! others out.
+//! Connection limits: which connections are kept and which are closed. None with a request in flight is closed, and nobody
+//! keeps others out.
 
 use std::{
     fs,
@@ -216,21 +216,21 @@ fn each_worker_serves_its_share_of_long_connections() {
     }
 }
 
-/// A connection with half a head on it.
+/// A connection that has sent half a head.
 fn slow_head(proxy: &Proxy) -> Wire {
     let mut wire = proxy.dial("app");
     wire.write("DELETE /v2/media-prod/editing/jobs/100211 HTTP/1.1\r\nHost:");
     wire
 }
 
-/// A connection on which one request was answered.
+/// A connection with one answered request.
 fn answered(proxy: &Proxy) -> Wire {
     let mut wire = proxy.sending(cancel("none"));
     assert_eq!(wire.answer().status, 403);
     wire
 }
 
-/// How many connections were cut for this reason.
+/// The number of connections cut for this reason.
 fn cut(proxy: &Proxy, reason: &str) -> usize {
     count(proxy, &format!("connections_cut_total{{reason=\"{reason}\"}}"))
 }
@@ -246,7 +246,7 @@ fn count(proxy: &Proxy, series: &str) -> usize {
     value.unwrap_or_else(|| panic!("no {series} in {metrics}")).parse().unwrap()
 }
 
-/// The workers of a proxy, and how often each has waited for something.
+/// The workers of a proxy, and how often each has waited.
 fn workers(proxy: &Proxy) -> Vec<(String, u64)> {
     let tasks = fs::read_dir(format!("/proc/{}/task", proxy.id())).unwrap();
     let worker = |task: fs::DirEntry| {

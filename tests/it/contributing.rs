@@ -1,4 +1,4 @@
-//! What CONTRIBUTING.md and docs/ARCHITECTURE.md point at is there: files, folders, functions, tests.
+//! The files, folders, functions and tests named by CONTRIBUTING.md and docs/ARCHITECTURE.md exist.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -53,7 +53,7 @@ fn every_function_and_test_that_is_named_is_there() {
     assert!(count > 15, "only {count} names were found");
 }
 
-/// What is in the repository, and not in what is built from it.
+/// The files of the repository, without build output.
 struct Repository {
     paths: Vec<String>,
     top: BTreeSet<String>,
@@ -80,7 +80,7 @@ impl Repository {
         Self { paths, top }
     }
 
-    /// Whether it begins with what stands at the top, or ends as our files do.
+    /// Whether it begins with a top-level name, or has an extension of our files.
     fn looks_like_a_path(&self, word: &str) -> bool {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
         let first = word.split_once('/').map(|(first, _)| first);
@@ -101,13 +101,13 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// What stands between back-ticks in prose, in words.
+/// Words between back-ticks in prose.
 fn quoted(text: &str) -> Vec<&str> {
     let prose = text.split("\n```").step_by(2);
     prose.flat_map(|prose| prose.split('`').skip(1).step_by(2)).flat_map(str::split_whitespace).collect()
 }
 
-/// The words of commands, without what is said of them.
+/// The words of commands, without their comments.
 fn shell_words(text: &str) -> Vec<&str> {
     let blocks = text.split("\n```sh\n").skip(1).filter_map(|block| block.split("\n```").next());
     let lines = blocks.flat_map(str::lines).filter_map(|line| line.split('#').next());

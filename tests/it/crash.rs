@@ -1,5 +1,5 @@
-//! Kills. With `write_ahead` no call is sent before the record says so, and the next start says of every call that was
-//! under way that its outcome is unknown.
+//! Kills: with `write_ahead` no call is sent before its intent is written, and the next start records every call that was
+//! in flight as of unknown outcome.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +35,7 @@ fn killed_at_any_moment_no_call_is_without_an_intent_and_every_intent_is_closed_
     assert!(interrupted > 0, "nothing was under way when it was killed");
 }
 
-/// How many calls upstream saw, and how many were under way when it was killed.
+/// The number of calls upstream saw, and of those in flight at the kill.
 fn killed_again_and_again(rounds: Range<usize>) -> [usize; 2] {
     let folder = TempDir::new().unwrap();
     let log = folder.path().join("audit.log");
@@ -88,7 +88,7 @@ fn a_call_that_was_under_way_is_recorded_with_what_was_known_of_it() {
     proxy.upstream_saw(0);
 }
 
-/// What was done to the file before the kill: it was not the one any more in which the calls had been announced.
+/// Before the kill the file with the intents was moved, removed or truncated.
 #[test]
 fn calls_that_were_under_way_when_their_file_was_left_are_closed_in_the_one_that_took_its_place() {
     let moved_with_signal = |proxy: &Proxy, log: &Path| {
@@ -227,8 +227,8 @@ fn announcing(setup: Setup, log: &Path) -> Setup {
     setup.section(&format!("audit: {{ sink: {}, write_ahead: true }}", log.display()))
 }
 
-/// Many callers at once, until upstream has seen some of their calls; then SIGKILL. In every other round it reads another
-/// configuration all the while, and opens its file anew.
+/// Runs many callers until upstream has seen some of their calls, then sends SIGKILL. In every other round it reloads
+/// the configuration and reopens its file meanwhile.
 fn kill_under_load(proxy: &Proxy, round: usize) {
     let (address, next) = (proxy.address("app").to_owned(), AtomicUsize::new(0));
     let enough = fastrand::usize(20..200);
@@ -276,7 +276,7 @@ fn reload_until(over: &AtomicBool, proxy: &Proxy) {
     }
 }
 
-/// Fails where an intent has no record, or two. Returns how many have one that a later process wrote.
+/// Fails if an intent has no record, or two. Returns the number of records written by a later process.
 fn all_are_closed(log: &Path) -> usize {
     let mut records: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for record in of(log, "request") {
@@ -291,20 +291,20 @@ fn all_are_closed(log: &Path) -> usize {
     kinds.filter(|interrupted| *interrupted).count()
 }
 
-/// The lines of this event. One that was cut off when its writer was killed is none.
+/// The lines of this event, without one cut off by the kill.
 fn of(log: &Path, event: &str) -> Vec<Record> {
     let text = fs::read_to_string(log).unwrap_or_default();
     let whole = text.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok());
     whole.map(Record::parse).filter(|record| record["event"] == event).collect()
 }
 
-/// Of the calls whose job begins so.
+/// The request ids of calls whose job has this prefix.
 fn ids(records: &[Record], job: &str) -> BTreeSet<String> {
     let of_job = records.iter().filter(|record| record.text("mpc.job_id").starts_with(job));
     of_job.map(|record| record.text("request.id").to_owned()).collect()
 }
 
-/// As many as may be unanswered at first.
+/// The number that may be unanswered at first.
 const UNDER_WAY: usize = 3;
 const PATIENT: &str = "limits: { request_deadline: 60s }";
 const ROTATIONS: usize = 10;

@@ -1,7 +1,7 @@
-//! Calls that wait past the end of the drain. It is refused, and not sent.
+//! Calls that wait past the end of the drain are refused and not sent.
 //!
-//! Of a process nobody sees this moment: it is the one between the cut and its end. So this is the stack in this process, as
-//! `run` builds it.
+//! This moment, between the end of the drain and of the process, cannot be seen from outside. So the stack runs in this
+//! process, as `run` builds it.
 
 use std::{path::Path, sync::Arc};
 
@@ -49,7 +49,7 @@ fn calls_that_wait_for_the_keys_turn_are_not_sent_when_the_time_is_over() {
     held.upstream().saw(3);
 }
 
-/// It is moved to the heap for each call, and held while upstream works.
+/// Moved to the heap for each call, and held while upstream works.
 #[test]
 fn the_future_of_a_call_is_small() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,4 +1,4 @@
-//! A full disk. No call is sent that cannot be recorded, and calls go on when there is room again.
+//! A full disk: no call is sent that cannot be recorded, and calls resume when there is room again.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! Egress proxies. An egress proxy is asked to CONNECT, sees no request, and where it fails nothing was sent.
+//! Egress proxies: they are asked to CONNECT and see no request; if they fail, nothing was sent.
 
 use std::{net::SocketAddr, process::Output};
 
@@ -162,7 +162,7 @@ fn a_proxy_in_the_environment_that_cannot_be_used_keeps_it_from_starting() {
 
 type Script = fn(&mut Peer);
 
-/// What a proxy does, what is said of it, and how often it is tried.
+/// The behaviour of an egress proxy, the expected message, and the number of attempts.
 fn failures() -> [(Script, &'static str, usize); 9] {
     [
         (
@@ -209,7 +209,7 @@ fn answer(peer: &mut Peer, text: &str) {
     peer.write(text);
 }
 
-/// A cloud that has another name than the address it listens on, and a proxy that is to lead there.
+/// A cloud whose name differs from its address, and an egress proxy that leads there.
 fn behind(script: impl Fn(&mut Peer, SocketAddr) + Send + Sync + 'static) -> (Setup, Scripted) {
     behind_with(options(), script)
 }

@@ -1,5 +1,5 @@
-//! Ends of connections. Whoever ends it, and whenever: what had arrived whole is answered or recorded, and what had not
-//! is no request.
+//! Ends of connections: whoever closes one, and whenever, a complete request is answered or recorded, and an incomplete
+//! one is no request.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -123,7 +123,7 @@ fn tls_that_is_cut_off_is_the_end_of_what_the_caller_says() {
     proxy.upstream_saw(1);
 }
 
-/// Each connection gives one more answer at most: what was piped behind it is not begun, and left to the next process.
+/// Each connection gets one more answer at most: pipelined requests are not begun but left to the next process.
 #[test]
 fn a_stop_between_two_heads_of_a_pipeline_leaves_the_second_alone() {
     let (release, released) = mpsc::channel::<()>();
@@ -158,7 +158,7 @@ fn say_no_more(stream: &mut StreamOwned<ClientConnection, TcpStream>) {
     stream.flush().unwrap();
 }
 
-/// Reads to the end, which must have been said: an end of TCP alone could be anybody's.
+/// Reads to the end, which TLS must have announced: the end of TCP alone could be forged.
 fn ends_in_words(mut stream: StreamOwned<ClientConnection, TcpStream>) {
     match stream.read_to_end(&mut Vec::new()) {
         Ok(_) => {}
@@ -167,7 +167,7 @@ fn ends_in_words(mut stream: StreamOwned<ClientConnection, TcpStream>) {
     }
 }
 
-/// How many connections are open.
+/// The number of open connections.
 fn connections(proxy: &Proxy) -> usize {
     let metrics = proxy.probe("/metrics").body;
     let value = metrics.lines().find_map(|line| line.strip_prefix("mpc_auth_proxy_connections "));

@@ -1,11 +1,11 @@
-//! Responses from upstream. Upstream's status, body and request id as they were, and what the proxy adds to them.
+//! Responses from upstream: status, body and request id unchanged, and what the proxy adds.
 
 use mpc_auth_proxy::testserver::{Fault, JobState, Options};
 use serde_json::json;
 
 use crate::harness::{PROJECT, Scripted, Setup, cancel, certificate, cloud, options, request, wait_for};
 
-/// hyper flushes such a head before the body, which was then lost.
+/// hyper flushes such a head before the body, which used to be lost.
 #[test]
 fn an_answer_whose_head_is_large_keeps_its_body() {
     let padding: String = (0..25).map(|n| format!("X-{n}: {}\r\n", "a".repeat(1000))).collect();
@@ -86,7 +86,7 @@ fn errors_of_upstream_are_passed_on_as_they_are() {
     }
 }
 
-/// Nothing asked for a coding, and a secret inside of one would not be seen.
+/// No coding was requested, and a secret within one would not be seen.
 #[test]
 fn an_encoded_answer_is_invalid() {
     for (headers, body, valid) in [

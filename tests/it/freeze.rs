@@ -1,4 +1,4 @@
-//! The freeze file. It is in force before the first call is, and whatever is the matter with it freezes more, not less.
+//! The freeze file: in force before the first call, and any problem with it freezes more, not less.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Proxy, Setup, TOKEN, Wire, cancel, request, wait_for};
 
-/// As with a socket of systemd: callers have connected, and sent, before there is a process.
+/// As with a socket of systemd: callers have connected and sent before the process exists.
 #[test]
 fn a_file_that_is_there_before_the_start_freezes_the_very_first_call() {
     for file in ["", "{", r#"{"callers":["editor-api"],"reason":"drill"}"#] {
@@ -69,7 +69,7 @@ fn a_file_that_names_callers_freezes_those_alone() {
     assert_eq!(proxy.send(cancel("100211")).status, 204);
 }
 
-/// A name that a reload takes out of the policy is not known any more.
+/// A name that a reload removes from the policy is unknown afterwards.
 #[test]
 fn a_reload_that_takes_a_frozen_caller_away_freezes_everybody() {
     let proxy = two_callers();
@@ -81,7 +81,7 @@ fn a_reload_that_takes_a_frozen_caller_away_freezes_everybody() {
     proxy.send_to("team", oncall()).is_refusal(503, "PROXY.Frozen");
 }
 
-/// Nobody who calls sees a call slip through while the file is replaced, cut short and written again.
+/// No call slips through while the file is replaced, truncated and rewritten.
 #[test]
 fn no_call_slips_through_while_the_file_is_written_anew() {
     let proxy = Setup::new().section(FREEZE_FILE).file("freeze", "").start();

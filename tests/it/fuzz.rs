@@ -1,11 +1,11 @@
-//! Fuzzed heads over the wire. Heads of the grammar with something wrong in them, several in one piece.
+//! Fuzzed heads over the wire: heads of the grammar with errors, several at once.
 //!
 //! ```sh
 //! WIRE_FUZZ_REQUESTS=10000000 cargo test --release --test it fuzz:: -- --nocapture
 //! ```
 //!
-//! Each head is about a job of its own, so that what upstream sees can be told from what it must not see: a call that
-//! the plain reading of the head does not find in it, or finds it once and upstream twice.
+//! Each head names its own job, so that what upstream sees can be told from what it must not see: a call that
+//! a simple reading of the head does not find, or finds once while upstream sees it twice.
 
 #[path = "../../src/fuzz/mutate.rs"]
 mod mutate;
@@ -72,14 +72,14 @@ fn upstream_sees_every_call_once_and_nothing_else() {
     assert!(seen * 50 > requests, "only {seen} of {requests} were sent");
 }
 
-/// What a caller did, and what came of it.
+/// What a caller sent, and the result.
 #[derive(Debug, Default)]
 struct Tally {
     requests: usize,
     answers: usize,
-    /// Answers of upstream's.
+    /// Answers by upstream.
     done: usize,
-    /// How often it asked for jobs whose names were cut so short that others may ask for them too.
+    /// The number of calls for jobs whose shortened names may occur elsewhere too.
     ambiguous: HashMap<String, usize>,
 }
 
@@ -138,11 +138,11 @@ impl<'u> Caller<'u> {
     }
 }
 
-/// How often a job is asked for.
+/// The number of calls for each job.
 #[derive(Default)]
 struct Asked {
     may: usize,
-    /// By heads before the first that is refused, whatever is behind them.
+    /// By heads before the first refused one.
     must: usize,
 }
 
@@ -168,7 +168,7 @@ fn asked(bytes: &[u8]) -> HashMap<String, Asked> {
     asked
 }
 
-/// Whether nothing behind this head is read, because it is of HTTP/1.0.
+/// Whether nothing after this head is read because it is HTTP/1.0.
 fn is_last(head: &[u8]) -> bool {
     head.split(|byte| *byte == b'\n').any(|line| line.ends_with(b" HTTP/1.0\r"))
 }
@@ -184,7 +184,7 @@ fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     answers
 }
 
-/// The statuses of answers, of which there is nothing but whole ones.
+/// The statuses of answers, all of which must be complete.
 fn answers(mut bytes: &[u8]) -> Vec<u16> {
     let mut statuses = Vec::new();
     while !bytes.is_empty() {
@@ -229,7 +229,7 @@ impl Upstream {
         upstream
     }
 
-    /// How often a job was seen since the last time.
+    /// The number of times a job was seen since the last call.
     fn take(&self, job: &str) -> usize {
         self.seen.lock().unwrap().jobs.remove(job).unwrap_or_default()
     }
@@ -268,7 +268,7 @@ fn serve(mut stream: TcpStream, address: SocketAddr, seen: &Mutex<Seen>) {
     }
 }
 
-/// The job of a request that is as it should be.
+/// The job of a correct request.
 fn job(head: &str, address: SocketAddr) -> Option<String> {
     let mut lines = head.strip_suffix("\r\n\r\n")?.split("\r\n");
     let target = lines.next()?.strip_suffix(" HTTP/1.1")?;
@@ -319,7 +319,7 @@ rules:
         Self { child, address, records, _setup: setup }
     }
 
-    /// Stops it, and counts what it recorded.
+    /// Stops it and counts its records.
     fn stop(&mut self) -> Records {
         eprintln!("memory: {} at most", mib(peak(self.child.id()).unwrap()));
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
@@ -349,7 +349,7 @@ impl Records {
 }
 
 const CALLERS: usize = 4;
-/// So long that no two are the same.
+/// Long enough to be unique.
 const JOB: usize = 24;
 const GATE: Gate =
     Gate { hosts: &["localhost", "127.0.0.1", "[::1]"], caller: Some("editor-api"), tokens: &[] };

@@ -1,4 +1,4 @@
-//! Callers that hang up. A request that arrived whole is carried out once and recorded all the same.
+//! Callers that hang up: a complete request is still executed once and recorded.
 
 use std::{io::Write, net::TcpStream};
 

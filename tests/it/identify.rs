@@ -1,4 +1,4 @@
-//! Authentication. Each proof alone, and what is refused rather than passed over in favour of a weaker one.
+//! Authentication: each proof alone, and proofs that are refused rather than skipped in favour of a weaker one.
 
 use std::{
     env,
@@ -65,7 +65,7 @@ fn another_user_or_group_is_nobody() {
     }
 }
 
-/// Needs root, to be in other groups.
+/// Needs root to join other groups.
 #[test]
 fn a_supplementary_group_is_a_proof() {
     if !geteuid().is_root() {
@@ -101,7 +101,7 @@ fn a_supplementary_group_is_a_proof() {
     }
 }
 
-/// The beginning of what a process in these groups is answered.
+/// The beginning of the answer to a process in these groups.
 fn ask_in_groups(proxy: &Proxy, groups: &[u32]) -> String {
     let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
     let output = Command::new(env::current_exe().unwrap())
@@ -115,7 +115,7 @@ fn ask_in_groups(proxy: &Proxy, groups: &[u32]) -> String {
     text[start..].chars().take("HTTP/1.1 204".len()).collect()
 }
 
-/// Groups are those of a whole process.
+/// Groups apply to a whole process.
 #[test]
 #[ignore = "the process that another test starts"]
 fn a_process_in_groups() {
@@ -174,7 +174,7 @@ fn a_bearer_token_proves_its_caller_in_either_header() {
     proxy.upstream_saw(5);
 }
 
-/// A token that cannot be checked may be another caller's: the listener's is not the answer.
+/// A token that cannot be verified may be another caller's, so the listener's caller is not assumed.
 #[test]
 fn a_bearer_token_where_none_is_taken_is_not_passed_over() {
     let proxy = with_bearer();
@@ -240,7 +240,7 @@ fn a_token_of_another_caller_than_the_listeners_is_a_conflict() {
     assert!(answer.contains("different callers"), "{answer}");
 }
 
-/// 401, nothing sent, nobody in the record. Gives the words of the answer.
+/// Asserts 401, nothing sent, no caller in the record. Returns the text of the answer.
 fn is_nobody(proxy: &Proxy, listener: &str, request: &str) -> String {
     let answer = proxy.send_to(listener, request).refused(401, "PROXY.Unauthenticated");
     proxy.record(&answer).says(json!({
@@ -257,7 +257,7 @@ fn on_a_socket(callers: &str) -> Proxy {
     Setup::new().listeners(&["{ name: local, bind: 'unix:proxy.sock' }"]).policy(&policy(callers)).start()
 }
 
-/// `team` takes tokens; `both` takes them besides being a proof itself; `app` takes none.
+/// `team` accepts tokens; `both` accepts them besides identifying its caller; `app` accepts none.
 fn with_bearer() -> Proxy {
     Setup::new()
         .listeners(&[

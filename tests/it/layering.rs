@@ -1,4 +1,4 @@
-//! Layout of the source. Imports go one way only, a folder's `mod.rs` holds nothing, no lint is silenced, no file is long.
+//! Layout of the source: imports go one way only, a folder's `mod.rs` has no items, no lint is silenced, no file is long.
 
 use std::{
     collections::BTreeSet,
@@ -190,7 +190,7 @@ fn order() -> Vec<String> {
     text.lines().filter_map(name).collect()
 }
 
-/// Every `.rs` file below a directory of the package, but for those of other builds within it.
+/// Every `.rs` file below a directory of the package, except those of nested builds.
 pub(crate) fn sources(directory: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![root().join(directory)];
@@ -220,7 +220,7 @@ fn module_of(file: &Path) -> String {
     first.strip_suffix(".rs").unwrap_or(first).to_owned()
 }
 
-/// The text without its tests: they may import whatever they like.
+/// The text without its tests, which may import anything.
 fn product_code(file: &Path) -> String {
     if is_test_module(file) {
         return String::new();
@@ -230,7 +230,7 @@ fn product_code(file: &Path) -> String {
     text[..tests].to_owned()
 }
 
-/// Whether the file, or a folder it is in, is declared for tests only.
+/// Whether the file, or a folder above it, is declared for tests only.
 fn is_test_module(file: &Path) -> bool {
     file.ancestors().take_while(|path| !path.ends_with("src")).any(|path| {
         let name = path.file_stem().unwrap().to_str().unwrap();
@@ -240,7 +240,7 @@ fn is_test_module(file: &Path) -> bool {
     })
 }
 
-/// Whether there is more in a text than declarations of modules and imports.
+/// Whether a text has more than module declarations and imports.
 fn holds_items(text: &str) -> bool {
     let code = code(text);
     code.split(';').any(|statement| {
@@ -276,7 +276,7 @@ fn imported(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// The members of a group, up to its closing brace, each with what follows it.
+/// The members of a group up to its closing brace, each with its nested path.
 fn members(group: &str) -> Vec<&str> {
     let (mut depth, mut start, mut members) = (0, 0, Vec::new());
     for (at, c) in group.char_indices() {

@@ -1,6 +1,6 @@
-//! Secrets never show. Not by any answer, record, log line at any level, metric or probe, whatever goes wrong.
+//! Secrets never show in any answer, record, log line at any level, metric or probe, whatever goes wrong.
 //!
-//! Marked secrets are planted wherever one can be, everything that can go wrong is made to, and all that came out
+//! Marked secrets are planted everywhere, every failure is provoked, and all output
 //! is searched.
 
 use std::fs::{self, File};
@@ -168,7 +168,7 @@ fn a_credential_that_cannot_be_used_is_not_shown() {
     }
 }
 
-/// What is answered and what is cut, by an upstream that repeats what it is sent.
+/// Answers and cut-off answers by an upstream that repeats what it is sent.
 #[test]
 fn nothing_that_is_said_while_it_stops_shows_a_secret() {
     for setup in [with_key as fn() -> Setup, with_token] {
@@ -193,7 +193,7 @@ fn nothing_that_is_said_while_it_stops_shows_a_secret() {
     }
 }
 
-/// Records that could not be written are in the log.
+/// Records that could not be written go to the log.
 #[test]
 fn no_record_that_is_lost_at_the_end_shows_a_secret() {
     let held = repeating();
@@ -214,7 +214,7 @@ fn no_record_that_is_lost_at_the_end_shows_a_secret() {
     holds_none([format!("{said:?}"), String::new(), log]);
 }
 
-/// Waits, and then repeats whatever it was sent.
+/// Waits, then repeats what it was sent.
 fn repeating() -> Held {
     Held::answering(|head| {
         let body = json!({ "error_code": "APIGW.0301", "error_msg": head }).to_string();
@@ -223,14 +223,14 @@ fn repeating() -> Held {
     })
 }
 
-/// Searches all that came out, with the probes' answers.
+/// Searches all output, including the probes' answers.
 fn shows_nothing(proxy: &Proxy, said: &[Answer]) {
     proxy.audit(said.len());
     let probes = ["/metrics", "/status", "/readyz?verbose", "/version"].map(|probe| proxy.probe(probe));
     holds_none([format!("{said:?}{probes:?}"), proxy.printed(), proxy.log()]);
 }
 
-/// Searches answers, what was printed, and the log.
+/// Searches answers, standard output and the log.
 fn holds_none(texts: [String; 3]) {
     let everything = texts.map(|text| text.replace("\\/", "/"));
     for (text, from) in everything.iter().zip(["answers", "standard output", "standard error"]) {
@@ -243,7 +243,7 @@ fn holds_none(texts: [String; 3]) {
     }
 }
 
-/// Signs with a temporary key of which every part is marked but the access key, of which four letters are shown.
+/// Signs with a temporary key whose every part is marked, except the access key, of which four letters are shown.
 fn with_key() -> Setup {
     marked()
         .file("ak", ACCESS_KEY)

@@ -1,4 +1,4 @@
-//! Rate limits. Callers and projects are held to their limits, and told truly when to come back.
+//! Rate limits: callers and projects are held to their limits and told the right time to retry.
 
 use std::{
     sync::{Mutex, mpsc::channel},
@@ -49,7 +49,7 @@ fn another_callers_limit_is_its_own() {
     }
 }
 
-/// Where open files are few, less is taken on at once than is configured, and shares are shares of that.
+/// If open files are scarce, the limit in effect is below the configured one, and shares are shares of it.
 #[test]
 fn one_caller_leaves_room_for_others_also_where_the_limits_are_lowered() {
     let (release, released) = channel::<()>();

@@ -1,4 +1,4 @@
-//! A log that nobody reads. It holds up nothing, and says what was lost once somebody reads again.
+//! A log that nobody reads blocks nothing, and reports the lost lines once somebody reads again.
 
 use std::{
     collections::BTreeSet,
@@ -137,7 +137,7 @@ fn handshakes_that_strangers_break_are_a_few_lines_and_a_number_and_hide_nothing
     assert_eq!(errors.len(), 2, "{errors:?}");
 }
 
-/// An operator's collector parses what it gets, also from a proxy that does not start.
+/// A log collector can parse the output even of a proxy that does not start.
 #[test]
 fn what_keeps_it_from_starting_is_told_as_the_log_is_written() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -197,7 +197,7 @@ fn freeze_and_thaw(proxy: &Process, times: usize) {
     }
 }
 
-/// What it has worked so far, in user and system mode.
+/// Its CPU time so far, in user and system mode.
 fn ticks(proxy: &Process) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", proxy.id())).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! Callers on this machine's loopback address, told apart by the user who made their socket.
+//! Callers on this machine's loopback address, identified by the user who made their socket.
 
 use std::{
     io::Write,
@@ -48,7 +48,7 @@ fn another_user_is_not() {
     proxy.upstream_saw(0);
 }
 
-/// Needs root, to become somebody else.
+/// Needs root to become another user.
 #[test]
 fn users_are_told_apart_on_one_listener() {
     if !is_root() {
@@ -142,7 +142,7 @@ fn nobody_acts_as_the_user_who_got_their_port() {
     }
 }
 
-/// The attacker's request to this address, and the victim's from the same port, which is still to be answered.
+/// The attacker's request to this address, and the victim's unanswered one from the same port.
 pub(crate) fn take_over(to: SocketAddr) -> Wire {
     loop {
         let theirs = ask_as(ATTACKER, ([127, 0, 0, 1], 0).into(), to, "stolen").unwrap();
@@ -155,7 +155,7 @@ pub(crate) fn take_over(to: SocketAddr) -> Wire {
     }
 }
 
-/// A connection from this address, made by this thread as that user, with a request on it.
+/// A connection from this address made by this thread as that user, with a request on it.
 pub(crate) fn ask_as(user: Uid, from: SocketAddr, to: SocketAddr, job: &str) -> std::io::Result<TcpStream> {
     let former = setfsuid(user);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None);

@@ -1,9 +1,9 @@
-//! The promises of the proxy, each seen from outside: the real binary over real sockets, in front of the stand-in
-//! cloud or of an upstream that misbehaves as it is told.
+//! The promises of the proxy, tested from outside: the real binary over real sockets, in front of the stand-in
+//! cloud or of an upstream that misbehaves on purpose.
 //!
-//! One module a behaviour. A test looks at three things: what the caller was told, what upstream saw, and the audit
-//! record. The harness adds a fourth by itself: when a proxy ends, it has written one record for each request that
-//! was sent to it, and not one more.
+//! One module per behaviour. A test checks three things: the answer to the caller, what upstream saw, and the audit
+//! record. The harness adds a fourth: when a proxy ends, it has written exactly one record for each request
+//! sent to it.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! `--help` is a manual. Every example of it runs as it is written, and each command has a page.
+//! `--help` is a manual: every example in it runs as written, and each command has a page.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use nix::{
 
 use crate::harness::{Proxy, Setup, TOKEN, cancel, free_address, request};
 
-/// Each command, by what it is called: found by asking, as a user would.
+/// The command lines of all commands, found through `--help`.
 fn commands() -> Vec<String> {
     let mut commands = vec![String::new()];
     let mut at = 0;
@@ -49,7 +49,7 @@ fn section<'h>(help: &'h str, title: &str) -> &'h str {
     section.split("\n\n").next().unwrap()
 }
 
-/// A command line of a manual, and what it is to exit with.
+/// A command line of a manual, and its exit code.
 struct Example {
     line: String,
     exits: i32,
@@ -66,7 +66,7 @@ fn examples(command: &str) -> Vec<Example> {
     examples.collect()
 }
 
-/// In a shell, in this folder, where the program is found by its name.
+/// Runs it in a shell in this folder, with the program in `PATH`.
 fn shell(folder: &Path, line: &str, id: &str) -> Command {
     let programs = Path::new(env!("CARGO_BIN_EXE_mpc-auth-proxy")).parent().unwrap();
     let mut command = Command::new("/bin/sh");
@@ -107,7 +107,7 @@ rules:
         .file("create.json", create)
 }
 
-/// Runs it to its end; a server is told to stop once it serves.
+/// Runs it to its end; a server is stopped once it serves.
 fn runs(proxy: &Proxy, id: &str, example: &Example) -> Output {
     let line = &example.line;
     let is_server = |name: &str| line.contains(&format!("mpc-auth-proxy {name}"));
@@ -166,7 +166,7 @@ fn every_example_runs_as_it_is_written() {
     assert!(!TOKEN.is_empty());
 }
 
-/// What a command exits with is among what the program as a whole says.
+/// The exit codes of a command are among those of the whole program.
 #[test]
 fn each_command_says_what_it_exits_with_and_what_it_reads() {
     let codes = |command: &str| -> Vec<String> {

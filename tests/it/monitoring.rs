@@ -1,4 +1,4 @@
-//! Do the alerts and the dashboard fit the program and the runbook? What Prometheus itself has to say of them is asked by
+//! Alerts and dashboard match the program and the runbook. Prometheus' own checks are run by
 //! `tests/deploy/parts/monitoring.sh`.
 
 use std::{

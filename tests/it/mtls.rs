@@ -1,4 +1,4 @@
-//! Callers with certificates: who is let in, who is known, and what a connection is worth after that.
+//! Callers with certificates: which are accepted, which are identified, and how long that holds on a connection.
 
 use std::{
     io::{Read, Write},
@@ -16,7 +16,7 @@ use crate::harness::{
 };
 
 const CLEANER: &str = "spiffe://media.example/ns/prod/sa/cleaner";
-/// So many seconds are enough for a handshake on a busy machine.
+/// Enough seconds for a handshake on a busy machine.
 const BRIEF: i64 = 8;
 const POLICY: &str = "version: 1
 callers:
@@ -27,7 +27,7 @@ rules:
   - { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }
 ";
 
-/// A proxy that asks for certificates of this authority, which also issued its own.
+/// A proxy that requires certificates of this authority, which also issued its own.
 fn setup(authority: &Authority) -> Setup {
     let server = authority.issue(Wanted::server());
     Setup::new()
@@ -43,7 +43,7 @@ fn client<'a>(trusts: &'a Authority, shows: &'a Holder) -> Client<'a> {
     Client { trusts, shows: Some(shows), version: &TLS13 }
 }
 
-/// Sends a request that is expected to be answered.
+/// Sends a request that must be answered.
 fn ask(proxy: &Proxy, client: &Client<'_>, request: &str) -> Wire {
     proxy.expect_records(1);
     client.ask(proxy, "mesh", request).unwrap()
@@ -53,7 +53,7 @@ fn with(headers: &[&str]) -> String {
     request("DELETE", "/v2/media-prod/editing/jobs/100211", headers)
 }
 
-/// Who asks why a caller is not known needs to see what it showed.
+/// To find out why a caller is not known, one has to see what it presented.
 #[test]
 fn a_certificate_that_proves_nobody_is_named_in_the_record() {
     let authority = Authority::new();
@@ -127,7 +127,7 @@ fn whoever_has_no_valid_certificate_is_not_let_in() {
     proxy.upstream_saw(0);
 }
 
-/// Such a chain may take seconds to verify: `src/chain.rs` shows that it is not.
+/// Such a chain could take seconds to verify; `src/chain.rs` shows that it is refused.
 #[test]
 fn whoever_shows_many_certificates_is_not_let_in() {
     let authority = Authority::new();

@@ -1,4 +1,4 @@
-//! Operator actions. Freeze and thaw, look, reload, stop.
+//! Operator actions: freeze and thaw, status, reload, shutdown.
 
 use std::{fs, path::Path, process::Stdio, thread};
 
@@ -99,7 +99,7 @@ fn the_probes_listener_changes_nothing() {
     assert_eq!(proxy.send(cancel("100211")).status, 204);
 }
 
-/// By the commands: who is frozen is told, recorded with who asked, and kept.
+/// With the commands: freezes are reported, recorded with their author, and kept.
 #[test]
 fn operators_freeze_callers_by_name_and_each_time_there_is_a_record() {
     let (folder, own) = (tempfile::tempdir().unwrap(), nix::unistd::getuid());
@@ -216,7 +216,7 @@ fn operators_are_heard_while_the_configuration_is_broken_and_say_no_name_wrong()
     assert_eq!(field(&proxy.interventions(2)[0], "operator.action"), "reload");
 }
 
-/// Many operators at once, and a sink that nobody reads: each freeze is in force when it is answered.
+/// Many operators at once with a stuck sink: each freeze is in force when it is answered.
 #[test]
 fn no_sink_holds_up_an_operator_and_many_at_once_leave_what_the_last_said() {
     let folder = tempfile::tempdir().unwrap();
@@ -318,7 +318,7 @@ fn what_is_asked_wrongly_changes_nothing() {
     assert_eq!(proxy.send(cancel("100211")).status, 204);
 }
 
-/// Exit code and output of a command, in which moments are `NOW`.
+/// Exit code and output of a command, with times replaced by `NOW`.
 fn said(proxy: &Proxy, command: &str) -> (Option<i32>, String) {
     let output = proxy.run(command);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -334,7 +334,7 @@ fn field(record: &Record, name: &str) -> String {
     value.and_then(Value::as_str).unwrap_or_default().into()
 }
 
-/// A request of an operator, with a body.
+/// An operator's request with a body.
 fn request_with(method: &str, target: &str, body: &str) -> String {
     let length = format!("Content-Length: {}", body.len());
     request(method, target, &[&length, "Connection: close"]) + body
@@ -344,7 +344,7 @@ fn bearer() -> String {
     request("DELETE", "/v2/media-prod/editing/jobs/100211", &[&format!("Authorization: Bearer {TOKEN}")])
 }
 
-/// With a freeze file in a folder of its own.
+/// A proxy with a freeze file in a separate folder.
 fn keeping(folder: &Path) -> Proxy {
     let setup = Setup::new().with_team().everything_allowed();
     let admin = format!("admin: {{ bind: 'unix:{}' }}", setup.path("admin.sock").display());

@@ -1,4 +1,4 @@
-//! Many operators at once, and operators who do not wait: each order is carried out, answered and recorded.
+//! Many operators at once, and operators who do not wait: each command is executed, answered and recorded.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use crate::{
     settle::policy,
 };
 
-/// More than have a place on the probes' port, and for longer than anybody has to say what they want.
+/// More than the probes' port admits, and for longer than the time to send a request.
 #[test]
 fn many_at_once_are_answered_and_a_freeze_waits_for_no_reload() {
     let proxy = with_admin();
@@ -61,7 +61,7 @@ fn ask(proxy: &Proxy, method: &str, path: &str) -> Wire {
     wire
 }
 
-/// A file that is being written, so that a reload waits, until this is dropped.
+/// A file being written until this is dropped, so that a reload waits.
 struct Unsettled {
     ends: Arc<AtomicBool>,
     writer: Option<JoinHandle<()>>,
@@ -93,7 +93,7 @@ impl Drop for Unsettled {
     }
 }
 
-/// Whoever writes the freeze file, or a reason, does not write on the terminals of others.
+/// Neither the freeze file nor a reason can write control characters to other terminals.
 #[test]
 fn what_others_wrote_is_shown_and_steers_nothing() {
     let proxy =

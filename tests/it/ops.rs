@@ -1,4 +1,4 @@
-//! Probes and metrics. Probes, and metrics that are there from the start.
+//! Probes, and metrics that exist from the start.
 
 use std::{
     io::Write,
@@ -37,7 +37,7 @@ fn the_probes_answer_and_are_no_calls() {
     proxy.upstream_saw(0);
 }
 
-/// Sixty-four that asked and read nothing, or that only came again, kept every probe out.
+/// Sixty-four connections that read nothing, or only reconnected, once kept every probe out.
 #[test]
 fn probes_are_answered_whoever_else_is_connected() {
     let proxy = Setup::new().start();
@@ -61,7 +61,7 @@ fn probes_are_answered_whoever_else_is_connected() {
     answered.closed();
 }
 
-/// The operators' socket is accepted on by the same code.
+/// The admin socket is served by the same code.
 #[test]
 fn operators_are_answered_whoever_else_is_connected() {
     let proxy = Setup::new().section("admin: { bind: 'unix:admin.sock' }").start();
@@ -210,7 +210,7 @@ fn failures_of_upstream_are_counted_by_kind() {
     upstream.saw(6);
 }
 
-/// A page whose name was rebound to this address still sends its name.
+/// A page whose name was rebound to this address still sends that name.
 #[test]
 fn the_probes_answer_to_addresses_and_to_the_names_that_are_configured() {
     let proxy = Setup::new().ops("hosts: [proxy.media.svc]").start();
@@ -249,7 +249,7 @@ fn the_probes_answer_to_addresses_and_to_the_names_that_are_configured() {
     }
 }
 
-/// Strangers who are refused cannot push out what the policy decided.
+/// Refused strangers cannot displace decisions of the policy.
 #[test]
 fn the_state_shows_what_was_decided_and_what_was_refused_before() {
     let proxy = Setup::new().with_team().start();
@@ -303,7 +303,7 @@ fn other_machines_are_told_no_job_no_peer_and_no_key() {
     assert_eq!(far.json()["decisions"][0]["caller.id"], "editor-api");
 }
 
-/// An address of this machine that is not loopback's. Nothing is sent.
+/// An address of this machine other than loopback. Nothing is sent.
 pub(crate) fn own_address() -> Option<std::net::IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
@@ -316,7 +316,7 @@ fn asked(proxy: &Proxy, head: &str) -> Answer {
     wire.answer()
 }
 
-/// The value of a series, which is there exactly once.
+/// The value of a series, asserted to occur once.
 fn metric(proxy: &Proxy, series: &str) -> f64 {
     let text = proxy.probe("/metrics").body;
     let prefix = format!("mpc_auth_proxy_{series} ");

@@ -1,4 +1,4 @@
-//! Overload. It is refused at once and before it costs anything, and no caller takes it all.
+//! Overload: refused at once and before it costs anything, and no caller takes all capacity.
 
 use std::{
     sync::{
@@ -97,7 +97,7 @@ fn callers_that_hold_connections_leave_descriptors_for_upstream() {
     proxy.upstream_saw(32);
 }
 
-/// So many callers that call as fast as they are answered.
+/// This many callers, each calling as fast as it is answered.
 struct Load {
     callers: usize,
 }
@@ -113,7 +113,7 @@ impl Load {
         Self { callers }
     }
 
-    /// Asserts that every answer and every record is right.
+    /// Asserts that all answers and records are right.
     fn run(&self) -> Figures {
         let section = format!("limits: {{ in_flight: {CAPACITY} }}");
         let proxy = Setup::new().section(&section).start();
@@ -190,7 +190,7 @@ fn wait_for_calls(upstream: &Scripted, count: usize) {
     wait_for("calls upstream", || (upstream.heads().len() == count).then_some(()));
 }
 
-/// Answers one request for each word it is given.
+/// Answers one request for each message it gets.
 fn holding() -> (Scripted, Sender<()>) {
     let (release, released): (Sender<()>, Receiver<()>) = channel();
     let released = Arc::new(Mutex::new(released));
@@ -227,7 +227,7 @@ fn seconds() -> Duration {
 }
 
 const CAPACITY: usize = 8;
-/// Of a key that is slow to be answered few signatures are made at once; a token has no such gate.
+/// An unconfirmed key makes few signatures at once; a token has no such gate.
 const TOKEN_FILE: &str = "{ token_file: { path: token } }";
 const ALONE: &str = "version: 1
 callers: { editor-api: { identify: [ { listener: app } ] } }

@@ -1,4 +1,4 @@
-//! What does the status page show, to whom, and does any text of others become a part of it? A browser looks at it in
+//! The status page: what it shows to whom, and that no foreign text becomes markup. A browser tests it in
 //! `tests/deploy/parts/page.sh`.
 
 use std::{net::TcpStream, process::Command};
@@ -42,7 +42,7 @@ fn it_shows_how_the_proxy_is_doing_and_why_calls_were_decided_so() {
     assert_eq!((&requests[1]["outcome"], &requests[1]["total"]), (&json!("refused"), &json!(1)));
 }
 
-/// Of a credential that is renewed, of one that was not and is over, and of a certificate.
+/// Expiry of a renewed credential, of an expired one, and of a certificate.
 #[test]
 fn it_shows_what_ends_and_how_soon() {
     let server = Authority::new().issue(Wanted::server());
@@ -74,7 +74,7 @@ fn it_shows_what_ends_and_how_soon() {
     });
 }
 
-/// Every call may fail by it, and the machine's own tools tell it to nobody who looks at the proxy.
+/// A wrong clock may fail every call, and is hard to see from elsewhere.
 #[test]
 fn it_shows_that_the_clock_is_wrong() {
     let proxy = Setup::new().start();
@@ -270,7 +270,7 @@ rules:
     assert!(nothing_asked.contains("<div id=\"answer\"></div>"), "{nothing_asked}");
 }
 
-/// Whoever passes the admin socket on to a port leads browsers there.
+/// Forwarding the admin socket to a port exposes it to browsers.
 #[test]
 fn operators_have_it_too_and_no_page_acts_for_them() {
     let proxy = Setup::new().section("admin: { bind: 'unix:admin.sock' }").start();
@@ -312,6 +312,6 @@ fn plain(html: &str) -> String {
     html.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
 }
 
-/// Within quotes of YAML: markup, quotes, and characters that turn the text after them around.
+/// For a quoted YAML string: markup, quotes, and bidirectional control characters.
 const EVIL: &str = "\\\"'><script>alert(1)</script><img src=x onerror=alert(1)>\\u202e\\u2066";
 const EVIL_NAME: &str = "<img src=x onerror=alert(1)><b>";

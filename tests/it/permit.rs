@@ -1,4 +1,4 @@
-//! Authorization. What the policy allows goes through, everything else is refused here, and the record says by which
+//! Authorization: what the policy allows is sent, everything else is refused, and the record names the
 //! rule.
 
 use serde_json::{Value, json};
@@ -158,7 +158,7 @@ fn the_rule_is_named_on_loopback_and_unix_listeners_and_on_no_other() {
     }
 }
 
-/// 403, nothing sent, and the rule in the record, where one denies it.
+/// Asserts 403, nothing sent, and the denying rule in the record, if any.
 fn is_denied(proxy: &Proxy, listener: &str, by: Option<(&str, &str)>) -> Answer {
     let answer = proxy.send_to(listener, cancel("100211")).refused(403, "PROXY.Forbidden");
     let (rule, place) = by.map_or((Value::Null, Value::Null), |(rule, place)| (rule.into(), place.into()));
@@ -171,7 +171,7 @@ fn is_denied(proxy: &Proxy, listener: &str, by: Option<(&str, &str)>) -> Answer 
     answer
 }
 
-/// The first rule stands in line 8, each in one line.
+/// One rule per line, from line 8.
 fn with_rules(rules: &[&str]) -> Proxy {
     Setup::new().policy(&policy("{ listener: app }", rules)).project(ANOTHER_PROJECT).start()
 }

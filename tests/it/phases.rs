@@ -1,4 +1,4 @@
-//! Stopping at any moment. In its first milliseconds, while it waits for a credential, as the first process of a
+//! Stopping at any moment: in the first milliseconds, while waiting for a credential, as the first process of a
 //! container, with a name server that does not answer, and for lack of threads.
 
 use std::{
@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::harness::{ACCESS_KEY, Scripted, Setup, Wire, cancel, copy_program, go_on, request, wait_for};
 
-/// From the moment that there is a handler.
+/// From the moment a handler exists.
 #[test]
 fn a_signal_in_its_first_milliseconds_is_a_clean_end() {
     for after in 0..20 {
@@ -63,7 +63,7 @@ fn it_is_stopped_while_it_waits_for_a_credential_and_a_hang_up_is_no_end() {
     }
 }
 
-/// Its start takes what the system gives it; where that takes long, on one core as well, it is stopped all the same.
+/// It can be stopped even if its start takes long, also on one core.
 #[test]
 fn it_is_stopped_while_its_start_hangs_in_the_system() {
     for cores in [1, 2] {
@@ -84,7 +84,7 @@ fn it_is_stopped_while_its_start_hangs_in_the_system() {
     }
 }
 
-/// Where no signal has a handler but those that a process installs.
+/// In a PID namespace, where signals have no default handlers.
 #[test]
 fn the_first_process_of_a_container_is_stopped_while_it_waits() {
     let works = Command::new("unshare").args(["--pid", "--fork", "true"]).status();
@@ -105,7 +105,7 @@ fn the_first_process_of_a_container_is_stopped_while_it_waits() {
     assert_eq!(child.code(), Some(0));
 }
 
-/// A pod agent that is down for a moment. What lasts is told at once: see `shutdown`.
+/// A pod agent that is down for a moment. A lasting failure is reported at once: see `shutdown`.
 #[test]
 fn a_required_credential_is_waited_for_while_its_source_is_down() {
     let agent = Scripted::start(|connection, peer| {
@@ -153,7 +153,7 @@ fn a_second_signal_ends_it_at_once_and_what_is_cut_is_recorded() {
     }
 }
 
-/// `shutdown` as a hook, and then the orchestrator's own signal.
+/// `shutdown` as a hook, followed by the orchestrator's signal.
 #[test]
 fn a_signal_after_the_operators_word_is_not_the_second_one() {
     let mut proxy = Setup::new().section("admin: { bind: 'unix:admin.sock' }").start();
@@ -167,7 +167,7 @@ fn a_signal_after_the_operators_word_is_not_the_second_one() {
     assert_eq!(proxy.ended().code(), Some(0));
 }
 
-/// The C library waits for it on a thread that cannot be ended.
+/// The C library waits for the name server on a thread that cannot be ended.
 #[test]
 fn the_end_does_not_wait_for_a_name_server() {
     let Ok(server) = UdpSocket::bind("127.67.83.53:53") else {
@@ -246,7 +246,7 @@ fn too_few_descriptors_are_an_error_with_words() {
     assert!(refused >= 3, "{refused} refused");
 }
 
-/// What it says where it does not start; none where it serves.
+/// The error if it does not start; `None` if it serves.
 fn outcome(setup: &Setup) -> Option<String> {
     let mut child = Starting::spawn(setup);
     let mut text = String::new();
@@ -292,14 +292,14 @@ pub(crate) fn key_of_the_pod() -> String {
     )
 }
 
-/// Asks the admin socket. `None` where it is not there yet.
+/// Sends a request to the admin socket. `None` if it does not exist yet.
 fn ask(setup: &Setup, method: &str, target: &str) -> Option<String> {
     let mut wire = Wire::new(UnixStream::connect(setup.path("admin.sock")).ok()?);
     wire.write(request(method, target, &["Connection: close"]));
     Some(wire.answer().body)
 }
 
-/// A process that may not get as far as to serve. Killed when it is dropped.
+/// A process that may never serve. Killed when dropped.
 struct Starting(Child);
 
 impl Starting {
@@ -311,14 +311,14 @@ impl Starting {
         kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
     }
 
-    /// Whether it has a handler for this signal: proc_pid_status(5).
+    /// Whether it has a handler for this signal, by proc_pid_status(5).
     fn catches(&self, signal: Signal) -> bool {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
         u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal as u64 - 1) & 1 == 1
     }
 
-    /// Whether the system keeps one of its threads from going on, and that for a while.
+    /// Whether one of its threads has been blocked by the system for a while.
     fn hangs(&self) -> bool {
         let is_stopped = |task: fs::DirEntry| {
             // A thread may be over.

@@ -1,4 +1,4 @@
-//! Requests and answers in pieces. It makes no difference: a request is what its bytes are, and an answer is taken to
+//! Requests and answers in pieces: that makes no difference, and an answer is read to
 //! its last byte.
 
 use std::{
@@ -106,7 +106,7 @@ fn a_caller_that_reads_late_is_given_every_byte() {
     upstream.saw(6);
 }
 
-/// A body of almost the largest size, whose bytes are not all the same.
+/// A body of almost the maximum size with varying bytes.
 pub(super) fn large_body() -> String {
     let numbers: String = (0..8_500).map(|number| format!("{number:06} ")).collect();
     format!(r#"{{"error_code":"MPC.10211","error_msg":"{numbers}"}}"#)
@@ -122,7 +122,7 @@ pub(super) fn answering(body: &str) -> Scripted {
     })
 }
 
-/// A connection whose bytes leave at once.
+/// A connection without Nagle's algorithm.
 fn dial(proxy: &Proxy) -> (Wire, Queues) {
     let stream = TcpStream::connect(proxy.address("app")).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -162,5 +162,5 @@ impl Write for Single {
     }
 }
 
-/// What a record of TLS 1.3 adds: header, type and tag.
+/// The overhead of a TLS 1.3 record: header, type and tag.
 const RECORD: usize = 5 + 1 + 16;

@@ -1,4 +1,4 @@
-//! Reasons of refusals. The record and the metric say what the caller was told, and what it had shown.
+//! Reasons of refusals: record and metric match the answer to the caller and the proof it presented.
 
 use std::{collections::BTreeSet, fs, net::TcpStream};
 
@@ -100,7 +100,7 @@ fn a_source_that_gives_nothing_is_logged_with_its_file_and_what_the_system_says(
     assert_eq!(line["credential"], "prod");
 }
 
-/// Who calls from elsewhere, and who asks for a job that was looked up, is told nothing of it.
+/// Remote callers, and those whose job was looked up, are not told the reason.
 #[test]
 fn a_denial_tells_of_the_rule_that_comes_closest_on_this_machine_and_without_a_fact() {
     let policy = "version: 1

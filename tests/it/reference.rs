@@ -1,4 +1,4 @@
-//! Is docs/REFERENCE.md what the program is? Each of its tables is compared with it, both ways.
+//! docs/REFERENCE.md matches the program: each table is compared with it, both ways.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use mpc_auth_proxy::{operation::CATALOGUE, reason::Code};
 
 use crate::harness::{Authority, Proxy, Setup, TOKEN, cancel, request};
 
-/// The rows of the first table below a heading, each in its cells, without the marks of code.
+/// The rows of the first table below a heading, as cells without code marks.
 fn table(heading: &str) -> Vec<Vec<String>> {
     let reference = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/REFERENCE.md")).unwrap();
     let section = reference.split(&format!("\n{heading}\n")).nth(1).unwrap_or_else(|| panic!("no {heading}"));
@@ -29,7 +29,7 @@ fn plain(cell: &str) -> String {
     cell.trim_matches('`').to_owned()
 }
 
-/// What stands between back-ticks.
+/// Text between back-ticks.
 fn quoted(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -88,7 +88,7 @@ fn every_code_is_there_with_its_status() {
     assert_eq!(documented, known);
 }
 
-/// Codes that the program does something about are named.
+/// Codes that the program reacts to are named.
 #[test]
 fn the_clouds_codes_that_matter_here_are_there() {
     let documented: BTreeSet<String> =
@@ -113,7 +113,7 @@ fn the_clouds_codes_that_matter_here_are_there() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// A reason has what to do about it wherever it stands.
+/// Each reason has the same advice everywhere.
 #[test]
 fn every_reason_has_a_cause_and_what_to_do() {
     let reference = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/REFERENCE.md")).unwrap();
@@ -161,7 +161,7 @@ fn every_metric_is_there_with_its_type_its_labels_and_its_help() {
     }
 }
 
-/// What is told of a family of series.
+/// The description of a metric.
 struct Metric {
     kind: String,
     labels: Vec<String>,
@@ -196,7 +196,7 @@ impl Scrape {
     }
 }
 
-/// The fields that records are written with stand in two files, one call a field.
+/// The fields of records are written in two files, with one call each.
 #[test]
 fn every_field_of_a_record_is_there_with_its_type() {
     for (file, heading) in

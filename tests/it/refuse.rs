@@ -1,4 +1,4 @@
-//! Refusals of wrong, slow and missing requests. What its bytes alone can do: `hostile`.
+//! Refusals of wrong, slow and missing requests. For hostile bytes see `hostile`.
 
 use mpc_auth_proxy::testserver::Fault;
 use serde_json::json;
@@ -81,7 +81,7 @@ fn a_request_that_takes_longer_than_a_connection_may_idle_is_answered() {
     proxy.upstream_saw(1);
 }
 
-/// The refusal, whole, and its only record.
+/// Asserts the complete refusal and its only record.
 fn is_refused(proxy: &Proxy, answer: &Answer, status: u16, code: &str) {
     answer.is_refusal(status, code);
     proxy.record(answer).says(json!({

@@ -1,5 +1,5 @@
-//! Reloads. Whatever way they change, the whole new policy is in force soon after, on connections that are open too;
-//! what cannot be loaded changes nothing and is told with its place.
+//! Reloads: however files change, the whole new policy is in force soon after, on open connections too;
+//! a file that cannot be loaded changes nothing and is reported with the location.
 
 use std::{
     fs,
@@ -253,7 +253,7 @@ fn rounds() -> usize {
     std::env::var("RELOADS").map_or(200, |text| text.parse().unwrap())
 }
 
-/// Cancels jobs on one connection, and says how many. Each answer is one of the two that a whole policy gives.
+/// Cancels jobs on one connection and returns their number. Each answer matches one of the two policies.
 fn call_until(proxy: &Proxy, over: &AtomicBool) -> usize {
     let mut wire = proxy.dial("app");
     let mut calls = 0;
@@ -270,7 +270,7 @@ fn call_until(proxy: &Proxy, over: &AtomicBool) -> usize {
     calls
 }
 
-/// Waits until this is what calls are answered with.
+/// Waits until calls get this answer.
 fn decides(proxy: &Proxy, effect: &str) {
     wait_for(effect, || {
         let mut wire = proxy.connect();
@@ -278,7 +278,7 @@ fn decides(proxy: &Proxy, effect: &str) {
     });
 }
 
-/// What a call is decided as, and by which policy.
+/// The decision on a call, and the policy it was made by.
 fn ask(proxy: &Proxy, wire: &mut Wire) -> (&'static str, String) {
     let answer = wire.ask(cancel("none"));
     let effect = if answer.json()["error_code"] == "PROXY.Forbidden" { "deny" } else { "allow" };

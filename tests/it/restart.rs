@@ -1,4 +1,4 @@
-//! Restarts under load. Whoever got a connection gets its answers; and where somebody else holds the listening socket,
+//! Restarts under load: whoever got a connection gets its answers; and if the listening socket is held elsewhere,
 //! nobody is even refused.
 //!
 //! `RESTARTS=300 cargo test --test it restart::` for a night's worth.
@@ -55,7 +55,7 @@ fn over_a_tcp_socket_of_its_own_whoever_is_not_refused_is_answered() {
     restarts(&setup, None, || Wire::new(patiently(|| TcpStream::connect(address))));
 }
 
-/// Starts it and stops it again and again, while callers call.
+/// Starts and stops it repeatedly under load.
 fn restarts(setup: &Setup, socket: Option<&OwnedFd>, connect: impl Fn() -> Wire + Sync) {
     let count = env::var("RESTARTS").map_or(3, |count| count.parse().unwrap());
     let (over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -90,7 +90,7 @@ fn restarts(setup: &Setup, socket: Option<&OwnedFd>, connect: impl Fn() -> Wire 
     assert_eq!((records, setup.cloud().requests().len()), (answered.load(Relaxed), records));
 }
 
-/// Calls as fast as it is answered, with so many calls on a connection. Each one is answered.
+/// Calls as fast as it is answered, with this many calls per connection. Each one is answered.
 fn call_until(over: &AtomicBool, answered: &AtomicUsize, (connect, calls): (impl Fn() -> Wire, usize)) {
     while !over.load(Relaxed) {
         let mut wire = connect();
@@ -111,7 +111,7 @@ fn start(setup: &Setup, socket: Option<&OwnedFd>) -> Child {
     setup.command("run").stdin(input).stdout(append("records")).stderr(append("log")).spawn().unwrap()
 }
 
-/// A connection, as soon as nobody refuses one.
+/// A connection, as soon as one is accepted.
 fn patiently<T>(connect: impl Fn() -> io::Result<T>) -> T {
     wait_for("connection", || connect().inspect_err(|_| sleep(Duration::from_millis(1))).ok())
 }

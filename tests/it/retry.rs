@@ -1,5 +1,5 @@
-//! Retries. What was surely not processed, and once what a reused connection swallowed. Nothing else, and never much of
-//! it.
+//! Retries: of calls that were certainly not executed, and once of a call lost on a reused connection; nothing else, and
+//! within the budget.
 
 use std::{
     sync::{
@@ -309,14 +309,14 @@ fn each_attempt_is_signed_anew() {
     }
 }
 
-/// A call that leaves a connection in the pool, and one that takes it from there.
+/// A call that leaves a connection in the pool, and one that reuses it.
 fn two_calls(proxy: &Proxy) -> [Answer; 2] {
     let first = proxy.send(cancel("100211")).with_status(204);
     proxy.record(&first).says(json!({ "upstream.attempts": 1, "outcome": "forwarded" }));
     [first, proxy.send(cancel("100212"))]
 }
 
-/// Its first connection closes exactly when a second request has arrived on it; the next one answers.
+/// Its first connection closes exactly when a second request has arrived; the next one answers.
 fn going_stale(then: &'static str) -> Scripted {
     Scripted::start(move |connection, peer| {
         peer.request();
@@ -330,7 +330,7 @@ fn going_stale(then: &'static str) -> Scripted {
     })
 }
 
-/// Gives each of these once, whichever connection it is asked on; an empty one is no answer.
+/// Gives each of these answers once, on any connection; an empty one is no answer.
 fn in_turn(answers: [String; 3]) -> Scripted {
     let turn = AtomicUsize::new(0);
     Scripted::start(move |_, peer| {
@@ -343,7 +343,7 @@ fn in_turn(answers: [String; 3]) -> Scripted {
     })
 }
 
-/// The date and time then, as HTTP writes it. A part of a second is lost, and made up for.
+/// The HTTP date in at least a second: dates drop fractions of seconds.
 fn in_a_second() -> String {
     let then = SystemTime::from(clock::now()) + Duration::from_secs(2);
     httpdate::fmt_http_date(then)

@@ -1,4 +1,4 @@
-//! The sandbox. What its work needs: every other test runs in the sandbox too.
+//! The sandbox. That work is possible in it is tested by all others, which run in it too.
 
 use std::{
     fs,
@@ -45,7 +45,7 @@ fn told_not_to_it_confines_nothing_and_says_so() {
     assert_eq!(of_process(&proxy, "status", "NoNewPrivs:"), own("NoNewPrivs:"));
 }
 
-/// As under a kernel without it, or a container runtime that keeps it from us.
+/// As under a kernel without it, or a container runtime that forbids it.
 #[test]
 fn without_landlock_it_says_so_and_goes_on() {
     let inject = "inject=landlock_create_ruleset:error=EOPNOTSUPP";
@@ -171,7 +171,7 @@ fn a_configuration_folder_that_is_replaced_is_read_again_or_said_to_be_out_of_re
     }
 }
 
-/// A sink that is not there at the start, its rotations, and folders that are replaced inside of one that is allowed.
+/// A sink created later, its rotations, and replaced folders within an allowed one.
 #[test]
 fn what_can_be_read_and_what_is_only_written_is_not_called_out_of_reach() {
     for sink_is_there in [false, true] {
@@ -217,7 +217,7 @@ fn what_can_be_read_and_what_is_only_written_is_not_called_out_of_reach() {
     }
 }
 
-/// Asks for a reload, and how it is told then.
+/// Reloads, and returns the message.
 fn all_is_in_reach(proxy: &Proxy, state: &str) {
     proxy.ask_unix("admin.sock", &request("POST", "/reload", &["Content-Length: 0"]));
     let status = proxy.probe("/status").json();
@@ -229,7 +229,7 @@ fn all_is_in_reach(proxy: &Proxy, state: &str) {
     assert!(!proxy.log().contains("the sandbox denies"), "{}", proxy.log());
 }
 
-/// A file whose permissions keep it away is not the sandbox's doing.
+/// A file that is unreadable by its permissions is not blamed on the sandbox.
 #[test]
 fn a_file_that_its_permissions_keep_away_is_not_said_to_be_kept_away_by_the_sandbox() {
     if !geteuid().is_root() {
@@ -264,7 +264,7 @@ rules:
     )
 }
 
-/// Waits until the log, `/status` and the refused reload say that this is out of reach.
+/// Waits until the log, `/status` and the refused reload report this as outside of the sandbox.
 fn out_of_reach(proxy: &Proxy, path: &Path) {
     let path = path.to_str().unwrap();
     let status = wait_for("refused reload", || {
@@ -314,8 +314,8 @@ fn names_are_still_resolved() {
     proxy.upstream_saw_one();
 }
 
-/// As in a container: user 65532, nothing to write to. Where this test may become nobody or mount nothing, it does
-/// what it may, and says so.
+/// As in a container: user 65532, no writable folder. If this test may not change its user or mount, it does
+/// what it can, and prints that.
 #[test]
 fn it_runs_as_a_user_who_may_write_nothing() {
     let setup = Setup::new().policy(&format!(
@@ -357,7 +357,7 @@ rules:
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
-/// A line of one of the kernel's files about the proxy, after its name.
+/// The value of a line in one of the kernel's files about the proxy.
 fn of_process(proxy: &Proxy, file: &str, name: &str) -> Vec<String> {
     values(&format!("/proc/{}/{file}", proxy.id()), name)
 }
@@ -376,7 +376,7 @@ fn log(proxy: &Proxy) -> Vec<Value> {
     proxy.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Says so where it has none: then there is less to be seen.
+/// Prints a note if it has none, as less can be tested then.
 fn kernel_has_landlock() -> bool {
     let has = has_landlock(ABI::V1);
     if !has {

@@ -1,4 +1,4 @@
-//! Callers built on Huawei's SDK, proved by a key pair that was made up for this proxy.
+//! Callers using Huawei's SDK, identified by a key pair made for this proxy.
 
 use mpc_auth_proxy::{
     clock,
@@ -34,14 +34,14 @@ fn start() -> Proxy {
 
 type Headers<'h> = &'h [(&'h str, &'h [u8])];
 
-/// What an SDK with this key sends: every header signed, `Host` included.
+/// A request by an SDK with this key: every header signed, including `Host`.
 fn signed(access_key: &str, secret_key: &str, more: &[&str]) -> String {
     let headers: Headers<'_> =
         &[("Host", b"localhost"), ("X-Project-Id", b"media-prod"), ("Content-Type", b"application/json")];
     sent((access_key, secret_key), headers, Leeway::default(), more)
 }
 
-/// What an SDK sends that signs these headers and not `Host`.
+/// A request by an SDK that signs these headers and not `Host`.
 fn hostless(host: &str, headers: Headers<'_>, payload: Payload) -> String {
     let leeway = Leeway { hostless: true, payload };
     sent(("TRANSCODER0001", "made-up-for-this-proxy"), headers, leeway, &[&format!("Host: {host}")])
@@ -185,7 +185,7 @@ fn a_signature_and_the_proof_of_another_caller_are_a_conflict() {
     proxy.upstream_saw(0);
 }
 
-/// SDKs sign with whatever they are given; callers that are proved otherwise give them dummies.
+/// SDKs sign with any key; callers identified otherwise configure dummies.
 #[test]
 fn a_signature_with_any_other_key_is_neither_a_proof_nor_an_offence() {
     let proxy = start();

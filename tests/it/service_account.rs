@@ -1,4 +1,4 @@
-//! Kubernetes service accounts: their tokens are bearer tokens, verified offline.
+//! Kubernetes service accounts: bearer tokens verified offline.
 
 use serde_json::json;
 

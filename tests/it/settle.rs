@@ -1,5 +1,5 @@
-//! Files that are not whole yet, or cannot be read for a while. Nothing that is half is ever in force, what could not
-//! be taken is taken by itself later, and nobody waits for a file meanwhile.
+//! Files that are incomplete, or unreadable for a while: half a file is never in force, one that could not
+//! be loaded is retried automatically, and nobody waits for it meanwhile.
 
 use std::{
     fs::{self, OpenOptions},
@@ -135,7 +135,7 @@ fn half_a_token_is_never_sent() {
     );
 }
 
-/// Makes calls while something is written and until it is used. None of them fails.
+/// Makes calls while a file is written and until it is in force. None of them fails.
 fn calls_go_on(proxy: &Proxy, write: impl FnOnce() + Send, is_new: impl Fn(&Seen) -> bool) {
     thread::scope(|scope| {
         let writer = scope.spawn(write);
@@ -196,7 +196,7 @@ fn a_pipe_in_place_of_a_file_holds_up_nobody() {
     wait_for("new policy", || (hash(&proxy) != before).then_some(()));
 }
 
-/// As on a mount whose server has gone: whoever opens the file is not answered.
+/// As on a mount whose server is gone: opening the file hangs.
 #[test]
 fn a_file_system_that_hangs_holds_up_nobody() {
     let setup = Setup::new().policy(&policy("first")).section(ADMIN);
@@ -225,7 +225,7 @@ fn a_file_system_that_hangs_holds_up_nobody() {
     assert_eq!(proxy.ended().code(), Some(0));
 }
 
-/// Writes a file in place, so many bytes of it a while after the others, and does something in between.
+/// Writes a file in place, its last bytes a while after the others, and does something in between.
 pub(crate) fn in_halves<T>(path: &Path, text: &str, late: usize, between: impl FnOnce() -> T) {
     let (first, last) = text.split_at(text.len() - late);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path).unwrap();
@@ -235,7 +235,7 @@ pub(crate) fn in_halves<T>(path: &Path, text: &str, late: usize, between: impl F
     file.write_all(last.as_bytes()).unwrap();
 }
 
-/// The last line denies what all the others allow.
+/// A policy whose last line denies what all others allow.
 pub(crate) fn policy(comment: &str) -> String {
     format!(
         "version: 1 # {comment}
@@ -256,7 +256,7 @@ fn by_signal(proxy: &Proxy) -> Option<UnixStream> {
     None
 }
 
-/// One who waits for the answer.
+/// Reloads by an operator, who waits for the answer.
 fn by_operator(proxy: &Proxy) -> Option<UnixStream> {
     let mut operator = UnixStream::connect(proxy.path("admin.sock")).unwrap();
     operator.write_all(request("POST", "/reload", &[]).as_bytes()).unwrap();
@@ -268,7 +268,7 @@ pub(crate) fn last_line() -> usize {
     policy("").trim_end().rsplit('\n').next().unwrap().len() + 1
 }
 
-/// Makes a call, which is refused.
+/// Makes a call that must be refused.
 pub(crate) fn denied(proxy: &Proxy) {
     let answer = proxy.send(cancel("none"));
     assert_eq!(answer.json()["error_code"], "PROXY.Forbidden", "{answer:?}");

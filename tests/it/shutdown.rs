@@ -1,4 +1,4 @@
-//! Shutdown, and failed starts. What was accepted is answered first, and the exit code says why.
+//! Shutdown and failed starts: accepted requests are answered first, and the exit code gives the cause.
 
 use std::{net::TcpListener, os::unix::net::UnixListener};
 
@@ -38,7 +38,7 @@ fn what_is_in_flight_is_finished_before_it_ends() {
     assert_eq!(proxy.cloud().job_state(PROJECT, "100211"), None);
 }
 
-/// They are connections to whoever made them: closing the socket would reset them.
+/// Their clients consider them connected: closing the socket would reset them.
 #[test]
 fn who_waits_in_the_systems_queue_when_it_stops_is_answered() {
     for listener in ["{ name: app, bind: 127.0.0.1:0 }", "{ name: app, bind: 'unix:proxy.sock' }"] {
@@ -142,7 +142,7 @@ fn the_socket_of_a_dead_process_is_replaced() {
     assert!(!proxy.path("proxy.sock").exists(), "it takes its socket with it");
 }
 
-/// It removed whatever was there.
+/// It once removed any file there.
 #[test]
 fn the_socket_of_another_process_in_its_place_is_left_alone() {
     let mut proxy = Setup::new().listeners(SOCKET).policy(&policy()).start();
@@ -224,7 +224,7 @@ fn a_wrong_command_line_is_exit_code_2() {
     }
 }
 
-/// Returns when it does nothing any more, until it is told to go on.
+/// Stops the process, and returns once it is stopped.
 pub(crate) fn pause(proxy: &Proxy) {
     proxy.signal(Signal::SIGSTOP);
     let stat = format!("/proc/{}/stat", proxy.id());

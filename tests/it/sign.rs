@@ -1,7 +1,7 @@
-//! Signed requests as upstream sees them. A genuine signature or token, the headers of the contract, and nothing else
-//! of the caller's.
+//! Signed requests as upstream sees them: a valid signature or token, the headers of the contract, and nothing else
+//! from the caller.
 //!
-//! The stand-in cloud verifies every credential by code of its own: a 204 is the proof of a signature.
+//! The stand-in cloud verifies every credential by its own code: a 204 proves a signature.
 
 use std::collections::BTreeSet;
 

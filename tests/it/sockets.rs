@@ -1,4 +1,4 @@
-//! Unix sockets whose file is removed. It is noticed, told and mended.
+//! Unix sockets whose file is removed: that is noticed, reported and repaired.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ fn a_socket_whose_file_was_removed_is_bound_anew_with_its_permissions() {
     assert!(!proxy.path("proxy.sock").exists(), "it takes its socket with it");
 }
 
-/// Whoever was connected stays so, and whoever waits is answered.
+/// Connected callers stay connected, and waiting ones are answered.
 #[test]
 fn a_socket_whose_file_was_renamed_is_made_again_and_nobody_is_lost() {
     let proxy = start();
@@ -101,7 +101,7 @@ fn the_operators_socket_is_mended_too_and_no_caller_minds() {
     assert_eq!(status(&proxy).status, 200);
 }
 
-/// Callers who call without a pause while the file is taken away again and again: who connects is answered.
+/// Callers under constant load while the file is removed repeatedly: every connected one is answered.
 #[test]
 fn callers_who_connect_while_the_file_goes_are_answered() {
     let proxy = start();

@@ -1,5 +1,5 @@
-//! systemd notifications. That it is ready, reloads and stops, what is wrong with it, and that it serves as long as it
-//! does: on a socket like the one of `systemd.service(5)`, `Type=notify`.
+//! systemd notifications: ready, reloading and stopping, problems, and the watchdog,
+//! on a socket as by `systemd.service(5)`, `Type=notify`.
 
 use std::{
     fs,
@@ -17,10 +17,10 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{BOUND, Proxy, Setup, cancel, go_on, wait_for};
 
-/// What a service manager hears of a proxy.
+/// The notifications of a proxy, as a service manager receives them.
 struct Manager {
     socket: UnixDatagram,
-    /// Outside the proxy's own folder, as systemd's is.
+    /// Outside of the proxy's folder, like systemd's.
     _folder: tempfile::TempDir,
     path: PathBuf,
 }
@@ -38,7 +38,7 @@ impl Manager {
         setup.variable("NOTIFY_SOCKET", self.path.to_str().unwrap())
     }
 
-    /// The fields of what is heard next.
+    /// The fields of the next notification.
     fn next(&self) -> Vec<String> {
         let mut bytes = [0; 4096];
         let length = self.socket.recv(&mut bytes).unwrap();
@@ -46,7 +46,7 @@ impl Manager {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// What is heard until there is this, which is the last of it.
+    /// Notifications up to and including this one.
     fn until(&self, what: impl Fn(&str) -> bool) -> Vec<String> {
         let (mut heard, end) = (Vec::new(), Instant::now() + BOUND);
         loop {
@@ -60,13 +60,13 @@ impl Manager {
         }
     }
 
-    /// Waits for a status that says this, and returns it whole.
+    /// Waits for a status that contains this, and returns it.
     fn status(&self, what: &str) -> String {
         let heard = self.until(|field| field.starts_with("STATUS=") && field.contains(what));
         heard.into_iter().rfind(|field| field.starts_with("STATUS=")).unwrap()
     }
 
-    /// Nothing is said for so long.
+    /// Asserts that no notification comes for this time.
     fn is_silent_for(&self, time: Duration) {
         self.socket.set_read_timeout(Some(time)).unwrap();
         let heard = self.socket.recv(&mut [0; 4096]);
@@ -153,7 +153,7 @@ fn each_reload_begins_and_ends_whether_it_is_taken_or_refused() {
     manager.until(is("READY=1"));
 }
 
-/// Whoever writes it is not done, and nobody knows when: systemd would give up a reload that takes so long.
+/// The file stays incomplete, and systemd would give up a reload that takes so long.
 #[test]
 fn a_reload_that_is_pending_is_over_for_systemd() {
     let manager = Manager::new();

@@ -1,6 +1,6 @@
-//! The words of the source: names that were retired stay away, and the first line of a module's doc is a summary.
+//! The words of the source: retired names stay away, and the first line of a module's doc is a summary.
 //!
-//! The terms that took their place stand in the glossary of `docs/ARCHITECTURE.md`.
+//! The glossary of `docs/ARCHITECTURE.md` has the terms to use instead.
 
 use std::{collections::BTreeSet, fs};
 
@@ -46,7 +46,7 @@ fn a_module_begins_with_a_summary() {
     assert!(questions.is_empty(), "say what it is, not what it asks: {questions:?}");
 }
 
-/// The identifiers of Rust code: what stands in comments and literals is left out.
+/// The identifiers of Rust code, without comments and literals.
 fn identifiers(text: &str) -> Vec<String> {
     let code = code(text);
     let words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
@@ -56,7 +56,7 @@ fn identifiers(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Rust code without its comments, and with empty texts; its lines stay.
+/// Rust code without comments and with empty strings, its lines kept.
 pub(crate) fn code(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -116,7 +116,7 @@ fn string_length(text: &str) -> usize {
     text.len()
 }
 
-/// Of a character; one for the mark of a lifetime.
+/// The length of a character literal, or 1 for a lifetime's quote.
 fn char_length(text: &str) -> usize {
     let mut chars = text.char_indices().skip(1);
     match (chars.next(), chars.next()) {
@@ -135,7 +135,7 @@ fn raw_string_length(text: &str) -> Option<usize> {
     Some(1 + hashes + 1 + end + 1 + hashes)
 }
 
-/// Names that had a term of the field.
+/// Retired names, replaced by terms of the field.
 const RETIRED: &str = "
     Room Door Told Watch farewell FAREWELL stretch Standing StandingState Surroundings Renewal Page CallerWritten
     PolicyAlone Placed Extent PATIENCE LONGEST MOST TOLD USUAL SOON TIDY LATER OURSELVES Asked Said Whom Keeping Unkept

@@ -1,4 +1,4 @@
-//! Memory that the kernel charges to a proxy, sockets included. A memory cgroup of its own, where one can be made.
+//! Memory charged by the kernel to a proxy, sockets included, in its own memory cgroup if one can be made.
 
 use std::{
     fs, io,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::harness::Setup;
 
-/// A cgroup, removed when it is dropped. What is in it must have ended.
+/// A cgroup, removed when dropped. Its processes must have ended.
 pub(crate) struct Cgroup {
     path: PathBuf,
     version: Version,
@@ -22,7 +22,7 @@ enum Version {
 }
 
 impl Cgroup {
-    /// `None` where none can be made, which is said.
+    /// Creates one. `None`, and a message, if that is not possible.
     pub(crate) fn new() -> Option<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("mpc-auth-proxy-soak-{}-{}", process::id(), COUNT.fetch_add(1, Relaxed));
@@ -39,13 +39,13 @@ impl Cgroup {
         None
     }
 
-    /// A proxy that starts within it.
+    /// Makes a proxy start within it.
     pub(crate) fn hold(&self, setup: Setup) -> Setup {
         let script = format!("echo $$ >'{}/cgroup.procs' && exec \"$0\" \"$@\"", self.path.display());
         setup.under(&["/bin/sh", "-c", &script])
     }
 
-    /// The most that was charged so far, in KiB. Of version 1, whose sockets are accounted for apart, no more than that.
+    /// The peak charge so far in KiB. In version 1 sockets are accounted separately.
     pub(crate) fn peak(&self) -> io::Result<usize> {
         let files: &[&str] = match self.version {
             Version::One => &["memory.max_usage_in_bytes", "memory.kmem.tcp.max_usage_in_bytes"],
@@ -55,13 +55,13 @@ impl Cgroup {
         files.iter().map(read).sum::<io::Result<usize>>().map(|bytes| bytes / 1024)
     }
 
-    /// Sets what it may take, in bytes.
+    /// Sets its limit in bytes.
     pub(crate) fn limit(&self, bytes: usize) {
         let file = if self.version == Version::One { "memory.limit_in_bytes" } else { "memory.max" };
         fs::write(self.path.join(file), bytes.to_string()).unwrap();
     }
 
-    /// Version 1 does so from the moment that they are limited.
+    /// Version 1 counts sockets once they are limited.
     fn account_for_sockets(&self) {
         if self.version == Version::One {
             let limit = (1_usize << 40).to_string();

@@ -1,4 +1,4 @@
-//! Credentials that change under load. No call fails, no source is asked twice, and nothing is signed by half of a key.
+//! Credentials that change under load: no call fails, no source is asked twice, and nothing is signed with half a key.
 
 use std::{
     collections::HashSet,
@@ -81,14 +81,14 @@ fn rotation_of_a_mounted_secret() {
     });
 }
 
-/// A proxy whose first key, of those that follow each other, is in three files.
+/// A proxy with the first of successive keys in three files.
 pub(crate) fn with_first_key(setup: Setup) -> Setup {
     setup.cloud().put_access_key(key(0));
     let setup = setup.credential("{ files: { access_key: ak, secret_key: sk, security_token: st } }");
     files_of(&key(0)).iter().fold(setup, |setup, (name, text)| setup.file(name, text))
 }
 
-/// Replaces the files of the key before by those of this one, each when it likes, and waits until they are in force.
+/// Replaces the previous key's files by those of this one at different times, and waits until they are in force.
 pub(crate) fn rotate(proxy: &Proxy, number: usize) {
     proxy.cloud().put_access_key(key(number));
     for (name, text) in files_of(&key(number)) {
@@ -98,7 +98,7 @@ pub(crate) fn rotate(proxy: &Proxy, number: usize) {
     until_in_force(proxy, number);
 }
 
-/// Rotates the key again and again while calls are made with it; each old one is revoked when no call can have it still.
+/// Rotates the key repeatedly under load; each old one is revoked once no call can use it.
 fn under_load(name: &str, proxy: Proxy, rotate: impl Fn(&Proxy, usize) + Sync) {
     let rotations = size("ROTATIONS", 30);
     let load = Arc::new(Load { proxy, over: AtomicBool::new(false), done: Default::default() });
@@ -131,16 +131,16 @@ fn under_load(name: &str, proxy: Proxy, rotate: impl Fn(&Proxy, usize) + Sync) {
     assert_eq!((records, keys.len()), (latency.len(), rotations + 1));
 }
 
-/// Callers, and a key that is replaced.
+/// Callers, and a key that gets replaced.
 struct Load {
     proxy: Proxy,
     over: AtomicBool,
-    /// How many calls each caller has made.
+    /// The number of calls by each caller.
     done: [AtomicUsize; CALLERS],
 }
 
 impl Load {
-    /// Waits until every caller has begun and ended a call.
+    /// Waits until every caller has started and finished a call.
     fn every_caller_calls_anew(&self) {
         let before = self.done.each_ref().map(|done| done.load(Relaxed));
         wait_for("calls of every caller", || {
@@ -174,7 +174,7 @@ async fn cancelled(proxy: Arc<Proxy>, job: String) -> Took {
     took
 }
 
-/// Waits until the credential in force is this key. Nobody doubts it meanwhile.
+/// Waits until the credential in force is this key, which is never suspended meanwhile.
 fn until_in_force(proxy: &Proxy, number: usize) {
     wait_for("new key in force", || {
         sleep(Duration::from_millis(10));
@@ -184,7 +184,7 @@ fn until_in_force(proxy: &Proxy, number: usize) {
     });
 }
 
-/// The key of this number. Records name the first four characters of its id.
+/// The key with this number. Records name the first four characters of its id.
 fn key(number: usize) -> AccessKey {
     AccessKey {
         id: format!("{number:04}ACCESSKEY0000000"),
@@ -214,12 +214,12 @@ fn with_a_user() -> Setup {
     ))
 }
 
-/// How often a token was fetched.
+/// The number of tokens fetched.
 fn fetches(proxy: &Proxy) -> usize {
     proxy.cloud().requests().iter().filter(|seen| seen.target.starts_with("/v3/auth/tokens")).count()
 }
 
-/// How many calls MPC saw.
+/// The number of calls MPC saw.
 fn sent(proxy: &Proxy) -> usize {
     proxy.cloud().requests().iter().filter(|seen| seen.method == "DELETE").count()
 }

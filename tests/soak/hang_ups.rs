@@ -1,4 +1,4 @@
-//! Callers that hang up before their answer. The request had arrived whole, so it is carried out once and recorded.
+//! Callers that hang up before their answer: a complete request is executed once and recorded.
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
@@ -43,7 +43,7 @@ fn hang_ups() {
     assert_eq!((0..calls).find(waiting), None, "this job still waits");
 }
 
-/// Sends these requests, each on a connection of its own, and goes away. How many answers it was there for.
+/// Sends these requests, each on a new connection, and hangs up. Returns the number of answers it still got.
 async fn go_away(proxy: Arc<Proxy>, jobs: impl Iterator<Item = usize>) -> usize {
     let (line, mut answered) = (Line::to(&proxy, "app"), 0);
     for job in jobs {

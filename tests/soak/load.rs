@@ -1,5 +1,5 @@
-//! Load generation. Callers that call again as soon as they are answered, each on a connection that it keeps, all of
-//! them on one thread.
+//! Load generation: callers that call again as soon as they are answered, each on its own connection, all
+//! on one thread.
 
 use std::{
     fmt, io,
@@ -22,13 +22,13 @@ use tokio::{
 
 use crate::harness::{Answer, BOUND, Proxy};
 
-/// Does this work to its end, on this thread.
+/// Runs this future to its end on this thread.
 pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(LocalSet::new().run_until(work))
 }
 
-/// Lets so many callers call at once. What each of them returns, in no order.
+/// Runs this many callers concurrently. Returns their results in any order.
 pub(crate) async fn crowd<F>(callers: usize, caller: impl Fn(usize) -> F) -> Vec<F::Output>
 where
     F: Future<Output: 'static> + 'static,
@@ -40,7 +40,7 @@ where
     crowd.join_all().await
 }
 
-/// Says that it is over when it is dropped, also where that is because of a panic.
+/// Signals the end when dropped, also by a panic.
 pub(crate) struct Over<'w>(pub(crate) &'w AtomicBool);
 
 impl Drop for Over<'_> {
@@ -49,7 +49,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// A way to one listener, over one connection as long as that is open.
+/// A client of one listener that reuses its connection while that is open.
 pub(crate) struct Line {
     to: SocketAddr,
     open: Option<Open>,
@@ -61,7 +61,7 @@ pub(crate) struct Open {
     read: Vec<u8>,
 }
 
-/// How a caller goes away.
+/// The way a caller hangs up.
 #[derive(Clone, Copy)]
 pub(crate) enum Farewell {
     Close,
@@ -73,7 +73,7 @@ impl Line {
         Self { to: address(proxy, listener), open: None }
     }
 
-    /// Asks, and reads the answer. A kept connection that the proxy closed meanwhile is replaced: HTTP/1.1 leaves
+    /// Sends a request and reads the answer. A kept connection closed by the proxy is replaced: HTTP/1.1 leaves
     /// that to the client.
     pub(crate) async fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
         let request = request.as_ref();
@@ -94,12 +94,12 @@ impl Line {
         Ok(answer)
     }
 
-    /// A connection of its own, beside the one that is kept.
+    /// A new connection besides the kept one.
     pub(crate) async fn dial(&self) -> Open {
         Open::dial(self.to).await
     }
 
-    /// Asks for all of it at once on a connection of its own, and reads the answers.
+    /// Sends everything at once on a new connection, and reads the answers.
     pub(crate) async fn ask_all(&self, requests: &[String]) -> Vec<Answer> {
         let mut open = self.dial().await;
         open.write(requests.concat()).await.unwrap();
@@ -133,7 +133,7 @@ impl Open {
         }
     }
 
-    /// Reads one answer. An error where the connection ends before it does.
+    /// Reads one answer. Fails if the connection ends before it is complete.
     pub(crate) async fn answer(&mut self) -> io::Result<Answer> {
         let end = loop {
             match self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -151,7 +151,7 @@ impl Open {
         Ok(answer)
     }
 
-    /// Waits until the proxy ends the connection, however long that takes.
+    /// Waits until the proxy closes the connection.
     pub(crate) async fn ended(&mut self) {
         while self.stream.read_buf(&mut self.read).await.is_ok_and(|count| count > 0) {
             self.read.clear();
@@ -175,12 +175,12 @@ fn closes(answer: &Answer) -> bool {
     answer.all("connection").any(|value| value == "close")
 }
 
-/// How long answers took.
+/// Response times.
 #[derive(Default)]
 pub(crate) struct Took(Vec<Duration>);
 
 impl Took {
-    /// The one since then.
+    /// Adds the time since then.
     pub(crate) fn since(&mut self, start: Instant) {
         self.0.push(start.elapsed());
     }
@@ -195,7 +195,7 @@ impl Took {
         self.0.len()
     }
 
-    /// The figures as a multiple of others, at the 99th percentile.
+    /// The 99th percentile as a multiple of another one.
     pub(crate) fn times(&self, other: &Self) -> f64 {
         self.at(99).as_secs_f64() / other.at(99).as_secs_f64()
     }

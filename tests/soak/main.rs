@@ -1,8 +1,8 @@
-//! The promises that are figures: a thousand calls, five thousand slow callers, a million requests. Each is a test of
-//! some seconds here; the environment makes it as large as anybody likes (docs/THREAT_MODEL.md has the commands).
+//! Promises with figures: a thousand calls, five thousand slow callers, a million requests. Each is a test of
+//! some seconds by default; environment variables enlarge it (docs/THREAT_MODEL.md has the commands).
 //!
-//! The load is this target's own and its proxy the real binary, in front of the harness' upstreams. What is asserted is
-//! counts and what must never be, and not one time: times are printed, for whoever looks with `--nocapture`.
+//! The load comes from this process; the proxy is the real binary, in front of the harness' upstreams. Asserted are
+//! counts and invariants, never times: those are printed and visible with `--nocapture`.
 
 #![expect(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ mod strangers;
 mod trail;
 mod upstream;
 
-/// How large a test is: what the environment says, or what takes a moment.
+/// The size of a test: by the environment, or small.
 fn size(variable: &str, small: usize) -> usize {
     std::env::var(variable).map_or(small, |text| text.parse().unwrap())
 }

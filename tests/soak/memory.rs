@@ -1,4 +1,4 @@
-//! Memory of an idle sidecar. Memory, alone and with many idle connections.
+//! Memory of an idle sidecar, alone and with many idle connections.
 
 use std::sync::{
     Arc,
@@ -36,7 +36,7 @@ fn memory() {
     trail::read(Arc::into_inner(proxy).unwrap(), connections, |_| {});
 }
 
-/// Calls that upstream has, and does not answer yet.
+/// Calls held by upstream.
 #[test]
 fn memory_of_calls() {
     raise_descriptors();
@@ -72,7 +72,7 @@ fn memory_of_calls() {
     trail::read(proxy, 1 + calls, |_| {});
 }
 
-/// Connections on which a call was made, and which are kept.
+/// Kept connections on which a call was made.
 async fn open(proxy: Arc<Proxy>, numbers: impl Iterator<Item = usize>) -> Vec<Line> {
     let mut lines = Vec::new();
     for _ in numbers {
@@ -84,5 +84,5 @@ async fn open(proxy: Arc<Proxy>, numbers: impl Iterator<Item = usize>) -> Vec<Li
 }
 
 const CALLERS: usize = 8;
-/// An unoptimised binary takes more of everything.
+/// An unoptimised binary needs more of everything.
 const IDLE_KIB: usize = if cfg!(debug_assertions) { 48 } else { 24 } * 1024;

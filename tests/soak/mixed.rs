@@ -1,5 +1,5 @@
-//! Everything at once. Good, bad and lost calls, an upstream that fails in every way, policies of which half are
-//! broken, keys that are replaced: every request is answered, recorded once, and costs nothing that stays.
+//! Everything at once: good, bad and lost calls, an upstream that fails in every way, policies half of which are
+//! broken, replaced keys. Every request is answered, recorded once, and leaves nothing in memory.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -59,7 +59,7 @@ mixed: {:?}",
     assert!(memory[2] <= memory[1] + GROWTH, "memory grows: {:?}", weather.memory);
 }
 
-/// What all callers share.
+/// State shared by all callers.
 struct World {
     proxy: Proxy,
     calls: usize,
@@ -67,28 +67,28 @@ struct World {
     over: AtomicBool,
 }
 
-/// What one caller was told.
+/// The answers to one caller.
 #[derive(Default)]
 struct Told {
     /// The id of each answer, and its status.
     answered: Vec<(Uuid, u16)>,
-    /// The jobs of requests whose answer it did not wait for.
+    /// The jobs of requests without waiting for the answer.
     hung_up: Vec<String>,
     took: Took,
 }
 
-/// What happened meanwhile.
+/// Events meanwhile.
 struct Weather {
     rounds: usize,
-    /// How many calls there had been, and the memory at that time in KiB.
+    /// Numbers of calls, with the memory at that time in KiB.
     memory: Vec<(usize, usize)>,
 }
 
-/// What is still to be found in the records.
+/// Entries still to be found in the records.
 struct Ledger {
     answered: HashMap<Uuid, u16>,
     hung_up: HashSet<String>,
-    /// Which of the two policies has this hash.
+    /// The one of the two policies with this hash.
     policies: HashMap<String, String>,
     /// By status and code.
     answers: BTreeMap<String, usize>,
@@ -102,7 +102,7 @@ impl World {
     }
 }
 
-/// Calls until all calls are made, one kind after the other.
+/// Makes calls of all kinds in turn until all are made.
 async fn caller(world: Arc<World>) -> Told {
     let mut told = Told::default();
     let (mut app, mut team) = (Line::to(&world.proxy, "app"), Line::to(&world.proxy, "team"));
@@ -173,7 +173,7 @@ impl Told {
     }
 }
 
-/// Everything that changes round about, until the calls are over.
+/// Changes the environment until the calls are over.
 fn weather(world: &World) -> Weather {
     let proxy = &world.proxy;
     let mut weather = Weather { rounds: 0, memory: Vec::new() };
@@ -194,7 +194,7 @@ fn weather(world: &World) -> Weather {
 }
 
 impl Weather {
-    /// The most memory between these numbers of calls, in KiB.
+    /// The peak memory between these numbers of calls, in KiB.
     fn peak(&self, calls: impl RangeBounds<usize>) -> usize {
         let part = self.memory.iter().filter(|(at, _)| calls.contains(at));
         part.map(|(_, kib)| *kib).max().unwrap_or_default()
@@ -220,7 +220,7 @@ impl Ledger {
         (ledger, Took::of_all(took))
     }
 
-    /// Finds whose record this is.
+    /// Finds the request of a record.
     fn settle(&mut self, record: &Record) {
         let id = Uuid::parse_str(&record.text("request.id")[..36]).unwrap();
         let status = &record["http.response.status_code"];
@@ -240,7 +240,7 @@ impl Ledger {
     }
 }
 
-/// Upstream did it, or failed, and in which way is said.
+/// Asserts that upstream succeeded, or failed in a known way.
 fn was_passed_on(answer: &Answer) {
     // An attempt before this one lost its answer.
     let done_before =
@@ -292,7 +292,7 @@ rules:
     )
 }
 
-/// What upstream answers where it fails, and what the proxy says of an upstream that does.
+/// Failing upstream answers, with the proxy's answer to each.
 const FAILURES: [(u16, &str); 6] = [
     (429, "APIGW.0308"),
     (500, "MPC.10201"),
@@ -321,10 +321,10 @@ const MALFORMED: [(&str, u16, &str); 10] = [
 ];
 const BAD: &str = "PROXY.BadRequest";
 
-/// As many calls are made at once.
+/// The number of concurrent calls.
 const CALLERS: usize = 64;
-/// As many idle connections to upstream are kept open, and a few for what is still being closed.
+/// The number of idle upstream connections, and a few that are still being closed.
 const POOL: usize = 128;
-/// The second half of the calls may need as much more memory than the first, in KiB. A leak of ten bytes a call would
+/// The additional memory allowed for the second half of the calls, in KiB. A leak of ten bytes per call would
 /// show in a million of them.
 const GROWTH: usize = 4096;

@@ -1,5 +1,5 @@
-//! Large policies. It takes memory and metrics by the rule and by the caller, never by both, and what a reload ends is
-//! given back.
+//! Large policies: memory and metrics grow with rules and with callers, never with their product, and a reload
+//! frees the old ones.
 
 use std::{fmt::Write, process::Stdio, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     size,
 };
 
-/// How a rule is written, by its number and that of a caller.
+/// The text of a rule by its number and its caller's.
 struct Shape {
     name: &'static str,
     rule: fn(usize, usize) -> String,
@@ -95,7 +95,7 @@ fn large_policies() {
     }
 }
 
-/// Each time another arrangement of memory is left behind. The harness asserts what is the most there may be.
+/// Reloads repeatedly, as each may fragment memory. The harness asserts the maximum.
 #[test]
 fn reloads_of_a_large_policy() {
     let reloads = size("POLICY_RELOADS", 4);
@@ -114,7 +114,7 @@ fn reloads_of_a_large_policy() {
     println!("reloads_of_a_large_policy: {}; {} at the most", seen.join(", "), memory::mib(most));
 }
 
-/// The CPU that `check` takes.
+/// The CPU time of `check`.
 fn check(setup: &Setup) -> Duration {
     let used = || {
         let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
@@ -178,7 +178,7 @@ fn lists(caller: &str, project: &str, job: &str) -> String {
     format!("callers: ['{caller}'], projects: ['{project}'], jobs: ['{job}']")
 }
 
-/// What it has of its own.
+/// Its private memory.
 fn memory_of(proxy: &Proxy) -> usize {
     memory::of(proxy.id(), "RssAnon").unwrap()
 }

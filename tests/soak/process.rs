@@ -1,4 +1,4 @@
-//! Memory and descriptors of a process. Memory and descriptors, as the kernel counts them.
+//! Memory and descriptors of a process, as counted by the kernel.
 
 use std::{fs, time::Duration};
 
@@ -6,17 +6,17 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::harness::{Proxy, memory};
 
-/// What it has in RAM, in KiB.
+/// Its resident memory in KiB.
 pub(crate) fn resident(proxy: &Proxy) -> usize {
     memory::of(proxy.id(), "VmRSS").unwrap()
 }
 
-/// Of that, what is no file's, in KiB.
+/// Its resident anonymous memory in KiB.
 pub(crate) fn anonymous(proxy: &Proxy) -> usize {
     memory::of(proxy.id(), "RssAnon").unwrap()
 }
 
-/// The CPU that its threads have had so far.
+/// The CPU time of its threads so far.
 pub(crate) fn cpu(proxy: &Proxy) -> Duration {
     let threads = fs::read_dir(format!("/proc/{}/task", proxy.id())).unwrap();
     let had = |thread: fs::DirEntry| {
@@ -26,12 +26,12 @@ pub(crate) fn cpu(proxy: &Proxy) -> Duration {
     threads.filter_map(|thread| had(thread.unwrap())).sum()
 }
 
-/// How many descriptors it has open.
+/// The number of its open descriptors.
 pub(crate) fn descriptors(proxy: &Proxy) -> usize {
     fs::read_dir(format!("/proc/{}/fd", proxy.id())).unwrap().count()
 }
 
-/// Lets this process and those that it starts open as many files as they may.
+/// Raises the limit of open files of this process and its children to the maximum.
 pub(crate) fn raise_descriptors() {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();

@@ -1,4 +1,4 @@
-//! Thousands of slow callers. They are answered all the same, and slow heads are cut.
+//! Thousands of slow callers: normal callers are still answered, and slow heads are cut.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -24,13 +24,13 @@ use crate::{
     size, trail,
 };
 
-/// More connections are allowed than there are callers.
+/// More connections allowed than callers.
 #[test]
 fn slow_callers_below_the_cap() {
     beside_slow_callers("slow_callers_below_the_cap", |slow| slow + 64);
 }
 
-/// Twice as many are slow as connections are allowed: room is made for whoever brings a request.
+/// Twice as many slow callers as connections allowed: room is made for those with a request.
 #[test]
 fn slow_callers_above_the_cap() {
     beside_slow_callers("slow_callers_above_the_cap", |slow| slow / 2);
@@ -75,16 +75,16 @@ fn beside_slow_callers(name: &str, cap: impl Fn(usize) -> usize) {
     assert_eq!(ids.len(), calls, "one record each");
 }
 
-/// Slow callers, and what becomes of them.
+/// Slow callers and their fates.
 struct Siege {
     to: SocketAddr,
     slow: usize,
     over: AtomicBool,
-    /// How many of them have connected, however often.
+    /// The number of them that have connected.
     connected: AtomicUsize,
-    /// Those with a slow head that was cut.
+    /// Those whose slow head was cut.
     cut: Mutex<HashSet<usize>>,
-    /// How slow heads ended, and how many.
+    /// The number of slow heads by their end.
     ends: Mutex<BTreeMap<&'static str, usize>>,
 }
 
@@ -94,18 +94,18 @@ impl Siege {
         Self { to: address(proxy, "app"), slow, over, connected, cut, ends }
     }
 
-    /// Whether as many have connected as there are.
+    /// Whether all have connected.
     fn is_complete(&self) -> bool {
         self.connected.load(Relaxed) >= self.slow
     }
 
-    /// Whether every slow head was cut, if there are any yet.
+    /// Whether there are slow heads and all were cut.
     fn was_beaten(&self) -> bool {
         !self.is_complete() || self.cut.lock().unwrap().len() == self.slow.div_ceil(3)
     }
 }
 
-/// All slow callers, until it is over.
+/// Runs all slow callers until the end.
 async fn besiegers(siege: &Arc<Siege>) {
     let mut besiegers = JoinSet::new();
     for number in 0..siege.slow {
@@ -116,7 +116,7 @@ async fn besiegers(siege: &Arc<Siege>) {
     }
 }
 
-/// Cancels jobs, on a new connection now and then: for as long as it takes to see that slow heads are cut.
+/// Cancels jobs, occasionally on a new connection, until slow heads have been cut.
 async fn legitimate(proxy: Arc<Proxy>, siege: Arc<Siege>, caller: usize) -> Took {
     let (mut line, mut took) = (Line::to(&proxy, "app"), Took::default());
     let (job, calls, mut enough) = (format!("s{caller}"), 50.max(siege.slow / 5), None);
@@ -137,7 +137,7 @@ async fn legitimate(proxy: Arc<Proxy>, siege: Arc<Siege>, caller: usize) -> Took
     took
 }
 
-/// Is slow, in one of three ways, and comes back whenever it is cut off.
+/// Is slow in one of three ways, and reconnects whenever it is cut off.
 async fn besiege(siege: Arc<Siege>, number: usize) {
     loop {
         // Not all of them in step; and they are slow, also in coming back.
@@ -163,7 +163,7 @@ async fn besiege(siege: Arc<Siege>, number: usize) {
     }
 }
 
-/// A head of which a byte comes now and then. How it ends.
+/// Sends a head one byte at a time, and returns its end.
 async fn slow_head(open: &mut Open) -> &'static str {
     let begin = cancel("none");
     let mut bytes = begin.trim_end().bytes().chain(std::iter::repeat(b'a'));

@@ -1,4 +1,4 @@
-//! Memory that strangers can use up. Whatever they send, as many as may connect, and with TLS too.
+//! Memory that unauthenticated clients can use, whatever they send, with all connections, and with TLS too.
 
 use std::{
     io::{Read, Write},
@@ -93,7 +93,7 @@ fn over_tls(name: &str, say: impl Fn(Tls) -> Option<Tls> + Sync) {
     });
 }
 
-/// Has as many connect as are asked for, and do this. Some of them are sent away for others.
+/// Opens this many connections and does this on each. Some are closed in favour of others.
 fn siege<T: Send>(name: &str, setup: Setup, connect: impl Fn(&Proxy) -> Option<T> + Sync) {
     raise_descriptors();
     let count = size("STRANGERS", 200);
@@ -134,12 +134,12 @@ fn siege<T: Send>(name: &str, setup: Setup, connect: impl Fn(&Proxy) -> Option<T
     drop(proxy);
 }
 
-/// A head that is whole but for its end.
+/// A head without its end.
 fn unfinished() -> String {
     let head = cancel("none");
     format!("{}\r\nX-A: {}", head.trim_end(), "a".repeat(15_500))
 }
 
 const BESIEGERS: usize = 8;
-/// What strangers hold is not given back because of time.
+/// Time-outs long enough not to free what strangers hold.
 const PATIENT: &str = "limits: { header_timeout: 1h, idle_timeout: 1h }";

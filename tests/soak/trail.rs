@@ -1,5 +1,4 @@
-//! Reads the audit file of a soak. The audit file of a proxy, read line by line: at full size it is too long to be
-//! held.
+//! Reads the audit file of a soak line by line, as it is too large for memory.
 
 use std::{
     collections::BTreeMap,
@@ -9,15 +8,15 @@ use std::{
 
 use crate::harness::{Proxy, Record, Setup, mib, peak, wait_for};
 
-/// Records go to a file of that name, beside `proxy.yaml`.
+/// Writes records to a file of that name beside `proxy.yaml`.
 pub(crate) const FILE: &str = "audit.log";
 
-/// A proxy whose records go to the file.
+/// A proxy that writes its records to the file.
 pub(crate) fn start(setup: Setup) -> Proxy {
     setup.section(&format!("audit: {{ sink: {FILE} }}")).start().records_elsewhere()
 }
 
-/// Waits until so many requests are over by the proxy's own count, stops it, and gives each record.
+/// Waits until the proxy has counted this many requests, stops it, and yields each record.
 pub(crate) fn read(mut proxy: Proxy, requests: usize, mut each: impl FnMut(&Record)) -> usize {
     wait_for("end of every request", || (counted(&proxy) >= requests).then_some(()));
     println!("memory: {} at most", mib(peak(proxy.id()).unwrap()));
@@ -35,7 +34,7 @@ fn counted(proxy: &Proxy) -> usize {
     metrics(proxy, "mpc_auth_proxy_requests_total{").values().sum()
 }
 
-/// The series that begin so, and their values.
+/// The series with this prefix, and their values.
 pub(crate) fn metrics(proxy: &Proxy, begin: &str) -> BTreeMap<String, usize> {
     let text = proxy.probe("/metrics").body;
     let series = text.lines().filter(|line| line.starts_with(begin));

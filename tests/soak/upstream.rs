@@ -1,5 +1,5 @@
-//! A failing or overloaded upstream. Upstream is asked little more often than there are calls; what is too much is
-//! refused at once, and the rest goes its way.
+//! A failing or overloaded upstream: it gets few more requests than there are calls; the excess is
+//! refused at once, and the rest proceeds.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ fn all_503() {
     asked_little("all_503, circuit kept closed", "failures: 1000000");
 }
 
-/// Calls an upstream that refuses them all, and says that it may be asked again at once.
+/// Calls an upstream that refuses everything and permits an immediate retry.
 fn asked_little(name: &str, breaker: &str) {
     let works = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&works);
@@ -67,7 +67,7 @@ fn asked_little(name: &str, breaker: &str) {
     );
 }
 
-/// Makes as many calls. The codes of their answers, which are all 503.
+/// Makes this many calls. Returns the codes of their answers, all of which are 503.
 async fn refused(proxy: Arc<Proxy>, calls: impl Iterator<Item = usize>) -> Vec<String> {
     let (mut line, mut codes) = (Line::to(&proxy, "app"), Vec::new());
     for _ in calls {
@@ -119,7 +119,7 @@ fn over_capacity() {
     assert_eq!((records, seen), (requests, alone.len() + passed.len()), "what is refused is not sent");
 }
 
-/// How long the answers to a caller took that does not give up.
+/// The response times of a persistent caller.
 #[derive(Default)]
 struct Insistent {
     passed: Took,
@@ -165,7 +165,7 @@ fn code(answer: &Answer) -> String {
 const DONE: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n";
 const CALLERS: usize = 16;
-/// Retries that are always allowed, whatever their share.
+/// Retries allowed whatever their share.
 const FEW: usize = 3;
-/// Each caller makes as many.
+/// Calls per caller.
 const CALLS: usize = 20;

@@ -1,4 +1,4 @@
-//! What an upstream answers that is broken, or only odd: each with what becomes of it.
+//! Broken and odd upstream answers, each with its expected result.
 
 use std::{thread::sleep, time::Duration};
 
@@ -13,45 +13,45 @@ pub(crate) struct Misbehaviour {
     pub(crate) play: Play,
 }
 
-/// What a caller is told.
+/// The answer to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     /// The answer, with this status.
     Passed(u16),
-    /// 502, and that it cannot be read.
+    /// 502: the answer cannot be read.
     Malformed,
-    /// 502, and that it was cut.
+    /// 502: the answer was cut off.
     Cut,
-    /// 502, and that it is too long.
+    /// 502: the answer is too long.
     TooLarge,
-    /// 502, and that nothing came.
+    /// 502: no answer came.
     Nothing,
     /// 504.
     Unanswered,
-    /// 502, for want of a connection: nothing was sent. With the error type of `Proxy-Status`.
+    /// 502: no connection, so nothing was sent. With the error type of `Proxy-Status`.
     Unreachable(&'static str),
-    /// 502, either for want of a connection or because nothing came: the connection closed in the same moment.
+    /// 502: either no connection or no answer, as the connection closed at the same moment.
     Slammed,
 }
 
 pub(crate) enum Play {
-    /// Writes this, with the job's own request id for `{id}`, and closes; or goes on, where the answer is passed on.
+    /// Writes this, with the job's own request id for `{id}`, and closes; or continues, if the answer is passed on.
     Text(&'static str),
-    /// Says whether the connection goes on.
+    /// Returns whether the connection stays open.
     Script(fn(&mut Peer, &Asked) -> bool),
 }
 
-/// A request as the script sees it.
+/// A request as seen by the script.
 pub(crate) struct Asked {
     pub(crate) head: String,
-    /// What the answer's `X-Request-Id` is to be.
+    /// The expected `X-Request-Id` of the answer.
     pub(crate) id: String,
-    /// Whether the same job was asked for before.
+    /// Whether the same job was requested before.
     pub(crate) again: bool,
 }
 
 impl Misbehaviour {
-    /// Does it, once. Says whether the connection goes on.
+    /// Does it once. Returns whether the connection stays open.
     pub(crate) fn play(&self, peer: &mut Peer, asked: &Asked) -> bool {
         match self.play {
             Play::Text(text) => {
@@ -301,7 +301,7 @@ const SCRIPTS: &[(&str, Expected, Script)] = &[
     }),
 ];
 
-/// Faster than any time-out, and never done before one.
+/// Writes bytes within every time-out for one byte, but not all within that for an answer.
 fn drip(peer: &mut Peer, text: &str) {
     for byte in text.bytes() {
         if !peer.write([byte]) {
@@ -312,5 +312,5 @@ fn drip(peer: &mut Peer, text: &str) {
 }
 
 const A_MOMENT: Duration = Duration::from_millis(2);
-/// One byte more than is passed on.
+/// One byte more than the proxy passes on.
 const LONG: usize = 64 * 1024 + 1;

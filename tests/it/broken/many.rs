@@ -1,4 +1,4 @@
-//! Everything at once: all misbehaviours, many times, under many callers, in front of one proxy.
+//! All misbehaviours at once, many times, with many callers of one proxy.
 
 use std::{
     collections::HashMap,
@@ -80,7 +80,7 @@ fn under_many_callers_every_call_gets_its_own_answer_and_one_record() {
     eprintln!("{kinds} misbehaviours, {total} calls of {CALLERS} callers, {attempts} attempts in {took:?}");
 }
 
-/// In a crowd more may happen than to a call alone.
+/// Under load more outcomes are possible than for a single call.
 fn may_be(expected: Expected, answer: &Answer) -> Expected {
     // Told by when the connection dies.
     let dies = matches!(expected, Expected::Cut | Expected::Nothing);
@@ -102,6 +102,6 @@ fn rounds() -> usize {
 }
 
 const CALLERS: usize = 64;
-/// No call fails for the machine being busy, and none is kept from failing.
+/// Limits at which no call fails because the machine is busy, and none is kept from failing.
 const PATIENT: &str = "upstream: { attempt_timeout: 2s, connect_timeout: 3s, ca_file: ca.pem, \
                        retries: { budget: 100% }, breaker: { failures: 1000000 } }";

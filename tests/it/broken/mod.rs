@@ -1,4 +1,4 @@
-//! A broken upstream. Whatever it does, its caller is told the truth in time: the answer, or that there is none and
+//! A broken upstream. Whatever it does, the caller gets a correct answer in time: upstream's, or that there is none and
 //! what that means. Nothing ambiguous is sent twice, and no call gets another's answer.
 
 pub(crate) mod answers;
@@ -77,7 +77,7 @@ fn the_deadline_of_a_request_ends_an_attempt_too() {
     upstream.saw(1);
 }
 
-/// An upstream that plays the misbehaviour which a job's id starts with the number of, and is honest otherwise.
+/// An upstream that shows the misbehaviour whose number starts the job id, and behaves properly otherwise.
 pub(crate) fn playing(misbehaviours: Vec<Misbehaviour>) -> Scripted {
     let asked_for: Mutex<HashSet<String>> = Mutex::default();
     Scripted::start(move |_, peer| {
@@ -102,14 +102,14 @@ fn honest(peer: &mut Peer, asked: &Asked) -> bool {
     peer.write(format!("HTTP/1.1 204 No Content\r\nX-Request-Id: {}\r\n\r\n", asked.id))
 }
 
-/// The job that a request is about.
+/// The job of a request.
 fn job_of(head: &str) -> &str {
     let target = head.split(' ').nth(1).unwrap();
     target.rsplit('/').next().unwrap()
 }
 
 impl Expected {
-    /// The caller was told this of its job.
+    /// Asserts that the caller got this answer for its job.
     fn is_told(self, answer: &Answer, (name, job): (&str, &str)) {
         let (status, code, proxy_errors, said) = match self {
             Self::Passed(status) => {
@@ -135,7 +135,7 @@ impl Expected {
         assert!(proxy_errors.iter().any(known), "{name}: {told}");
     }
 
-    /// The record says the same as the answer.
+    /// Asserts that the record matches the answer.
     fn is_recorded(self, record: &Record, answer: &Answer) {
         let job = record.text("mpc.job_id");
         record.says(json!({

@@ -1,4 +1,4 @@
-//! The ways to an upstream that lead nowhere, or into something that is not it.
+//! Connections to an upstream that fail, or reach something else.
 
 use std::{
     any::Any,
@@ -17,13 +17,13 @@ use serde_json::json;
 use super::answers::Expected;
 use crate::harness::{Peer, Scripted, Setup, certificate, request};
 
-/// A project that is called on such a way.
+/// A project with such an endpoint.
 pub(super) struct Way {
     pub(super) name: &'static str,
     endpoint: String,
     pub(super) expected: Expected,
     pub(super) attempts: RangeInclusive<u64>,
-    /// What stands at its end.
+    /// What is at the endpoint.
     end: End,
 }
 
@@ -59,7 +59,7 @@ impl Way {
     }
 }
 
-/// Adds the ways as projects.
+/// Adds the endpoints as projects.
 pub(super) fn configured(ways: &[Way], setup: Setup) -> Setup {
     let setup = setup.file("ca.pem", &TRUSTED.0);
     ways.iter().fold(setup, |setup, way| setup.another_project(way.name, &way.endpoint))
@@ -99,7 +99,7 @@ fn plain(
     Way { name, endpoint: server.url(), expected, attempts, end: End::Server(server) }
 }
 
-/// Those to a server that should speak TLS.
+/// Endpoints that should speak TLS.
 fn secured() -> Vec<Way> {
     let broken = Expected::Unreachable("tls_protocol_error");
     let stalled = Expected::Unreachable("connection_timeout");
@@ -143,8 +143,8 @@ fn secured() -> Vec<Way> {
     ways
 }
 
-/// Certificates that are trusted, as PEM, and the servers that have them: a good one, one of another name, and one
-/// that has expired.
+/// Trusted certificates as PEM, and their servers: a good one, one for another name, and an
+/// expired one.
 static TRUSTED: LazyLock<(String, [Arc<ServerConfig>; 3])> = LazyLock::new(|| {
     let (good_pem, good) = certificate("127.0.0.1");
     let (misnamed_pem, misnamed) = certificate("mpc.other.example");
@@ -168,7 +168,7 @@ fn expired() -> (String, Arc<ServerConfig>) {
     (certificate.pem(), Arc::new(config))
 }
 
-/// An address where connections are neither accepted nor refused: as many wait there as may, and none is taken.
+/// An address where connections are neither accepted nor refused: its backlog is full.
 pub(crate) fn black_hole() -> (impl Any + Send + Sync, SocketAddr) {
     let hole = TcpListener::bind("127.0.0.1:0").unwrap();
     listen(&hole, Backlog::new(0).unwrap()).unwrap();

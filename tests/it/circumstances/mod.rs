@@ -1,5 +1,5 @@
-//! Promises under every circumstance. What other modules try in quiet is tried here at the start, while it stops,
-//! during a reload, and with a sink that takes no record.
+//! Promises under every circumstance: what other modules test on an idle proxy is tested here at the start, while it stops,
+//! during a reload, and with a stuck sink.
 
 mod reload;
 mod sink;
@@ -22,14 +22,14 @@ use crate::{
     phases::{in_a_pod, key_of_the_pod},
 };
 
-/// A request, and what it is answered at any moment.
+/// A request, and its answer at any moment.
 struct Case {
     request: String,
     status: u16,
     code: &'static str,
 }
 
-/// What nobody is let through with, and a call that upstream knows nothing of.
+/// Requests that are always refused, and a call to a job unknown upstream.
 fn cases() -> Vec<Case> {
     let right = format!("Authorization: Bearer {TOKEN}");
     let case = |job: &str, headers: &[&str], status, code| {
@@ -56,7 +56,7 @@ impl Case {
     }
 }
 
-/// So many of each, on connections of their own, and their answers once something has happened.
+/// A number of each, on separate connections, and their answers once something has happened.
 fn send_cases(times: usize, dial: impl Fn() -> Wire) -> Vec<(Case, Wire)> {
     let all = (0..times).flat_map(|_| cases());
     let send = |case: Case| {
@@ -67,7 +67,7 @@ fn send_cases(times: usize, dial: impl Fn() -> Wire) -> Vec<(Case, Wire)> {
     all.map(send).collect()
 }
 
-/// Who is known on `app`, by a token or a loopback socket, and on `mesh`, by a certificate.
+/// Callers known on `app`, by a token or a loopback socket, and on `mesh`, by a certificate.
 const POLICY: &str = "version: 1
 callers:
   oncall: { identify: [ { bearer: { sha256_file: oncall.sha256 } } ] }
@@ -90,7 +90,7 @@ fn with_tls(setup: Setup, authority: &Authority) -> Setup {
         .policy(POLICY)
 }
 
-/// Nothing of a connection that was taken over was sent, or is anybody's.
+/// Asserts that nothing of a taken-over connection was sent or attributed to a caller.
 fn nothing_is_stolen(proxy: &Proxy) {
     assert_eq!(VICTIM.as_raw(), 4002, "as in the policy");
     assert!(proxy.cloud().requests().iter().all(|seen| !seen.target.contains("stolen")));
@@ -99,7 +99,7 @@ fn nothing_is_stolen(proxy: &Proxy) {
     }
 }
 
-/// Calls that wait for the first credential, which comes when a test lets go.
+/// Calls that wait for the first credential, which a test releases.
 struct Waiting {
     agent: Held,
     proxy: Proxy,
@@ -124,7 +124,7 @@ impl Waiting {
         wait_for("freeze", || (status(&self.proxy)["freeze"] != json!([])).then_some(()));
     }
 
-    /// Lets the credential come, and reads the answers.
+    /// Releases the credential and reads the answers.
     fn answers(&mut self) -> Vec<Answer> {
         self.agent.let_go();
         self.calls.iter_mut().map(Wire::answer).collect()
@@ -147,7 +147,7 @@ fn knows_the_pods_key(cloud: &Cloud) {
     });
 }
 
-/// Returns when it has begun to stop.
+/// Returns once the proxy has begun to stop.
 fn stop(proxy: &Proxy) {
     proxy.signal_and_wait(Signal::SIGTERM, "draining");
 }

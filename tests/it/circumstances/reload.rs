@@ -1,4 +1,4 @@
-//! During a reload: certificates in a crowd, calls of callers that leave, sockets that go, and signals.
+//! During a reload: many certificates, calls of callers that hang up, removed sockets, and signals.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use crate::{
     settle::{hash, in_halves, last_line, policy},
 };
 
-/// Each caller is let in or not as ever, whichever policy and certificates it meets.
+/// Each caller is accepted or refused as always, whichever policy and certificates are in force.
 #[test]
 fn certificates_of_a_crowd_are_bounded_and_verified() {
     let authority = Authority::new();
@@ -103,7 +103,7 @@ fn a_socket_whose_file_goes_is_bound_anew_and_half_a_policy_is_not_in_force() {
     proxy.upstream_saw(0);
 }
 
-/// Calls as soon as there is a socket.
+/// Calls as soon as the socket exists.
 fn is_denied(proxy: &Proxy) {
     let stream = wait_for("socket", || UnixStream::connect(proxy.path("proxy.sock")).ok());
     proxy.expect_records(1);
@@ -111,7 +111,7 @@ fn is_denied(proxy: &Proxy) {
     wire.ask(cancel("none")).is_refusal(403, "PROXY.Forbidden");
 }
 
-/// Files that are being written all the time are never taken, and nobody waits for them who is asked to stop.
+/// Files that are constantly written are never loaded, and do not delay a shutdown.
 #[test]
 fn it_is_stopped_while_files_are_being_written() {
     for stop in [Some(Signal::SIGTERM), Some(Signal::SIGINT), None] {

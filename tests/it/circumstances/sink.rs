@@ -1,4 +1,4 @@
-//! With a sink that takes no record.
+//! With a stuck sink.
 
 use serde_json::json;
 
@@ -51,7 +51,7 @@ fn calls_that_wait_for_a_credential_are_not_sent_once_they_are_frozen_and_have_t
     }
 }
 
-/// From now on it takes no record, which the first who has room for one finds out.
+/// Blocks the sink; the first request that needs a record finds out.
 fn stick(proxy: &Proxy) {
     proxy.limit_file_size(0);
     wait_for("refusal", || (proxy.send(DENIED).json()["error_code"] == "PROXY.AuditBlocked").then_some(()));

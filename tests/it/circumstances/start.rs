@@ -1,4 +1,4 @@
-//! Who waits before the first moment is judged as ever, and half a file is none whatever the time on it says.
+//! At the start: callers that connected before are judged as always, and half a file is not loaded whatever its timestamp.
 
 use std::{
     fs::{self, File},
@@ -20,7 +20,7 @@ use crate::{
 
 const TIMES: usize = 8;
 
-/// As with a socket of systemd: callers have connected, and sent, before there is a process.
+/// As with a socket of systemd: callers have connected and sent before the process exists.
 #[test]
 fn whoever_waits_before_the_start_is_judged_as_ever() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -74,7 +74,7 @@ fn certificates_that_wait_before_the_start_are_bounded_and_verified() {
     });
 }
 
-/// The clock was set back since, or the file comes from a machine whose clock is ahead.
+/// The clock was set back, or the file comes from a machine whose clock is ahead.
 #[test]
 fn a_time_to_come_on_a_file_makes_no_half_of_it_whole_and_keeps_no_start_up() {
     let setup = Setup::new().policy(&policy("old"));

@@ -1,4 +1,4 @@
-//! While it stops: for whoever comes during the delay or waits in the system's queue, and for calls that are under way.
+//! While it stops: callers that connect during the delay or wait in the backlog, and calls in flight.
 
 use std::thread;
 
@@ -166,7 +166,7 @@ fn a_key_that_is_refused_three_times_is_not_tried_again() {
     held.upstream().saw(3);
 }
 
-/// Nor where the policy is another one by then.
+/// Nor if the policy has changed by then.
 #[test]
 fn no_call_gets_anothers_answer() {
     let held = Held::answering(|head| {
@@ -221,7 +221,7 @@ fn the_audit_file_is_its_own_until_it_has_ended() {
     assert_eq!(next().start().records_elsewhere().send(cancel("none")).status, 403);
 }
 
-/// The credential comes when the time to finish is over.
+/// The credential comes after the drain has ended.
 #[test]
 fn calls_that_wait_when_the_time_is_over_are_not_sent() {
     let mut waiting = Waiting::calls(30, "drain: { timeout: 1s }");

@@ -1,5 +1,5 @@
-//! Arrival of bodies. Whether it is worth reading is said before it is read, its pieces make no difference, and what is
-//! left of one is never a request.
+//! Arrival of bodies: whether to read one is decided before it is read, its pieces make no difference, and an unread
+//! rest is never taken for a request.
 
 use std::{
     net::{Shutdown, TcpStream},
@@ -17,7 +17,7 @@ use crate::harness::{
 const TARGET: &str = "/v1/media-prod/editing/jobs";
 const JSON: &str = "Content-Type: application/json";
 
-/// A connection, and how much of what it was sent is read.
+/// A connection, and how much of what was sent on it is read.
 fn dial(proxy: &Proxy) -> (Wire, Queues) {
     let stream = TcpStream::connect(proxy.address("app")).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -53,7 +53,7 @@ fn what_would_be_refused_anyway_is_refused_before_its_body_is_read() {
     proxy.upstream_saw(0);
 }
 
-/// Where, which target and headers, and what is told of it.
+/// The listener, the target and headers, and the expected refusal.
 const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("app", TARGET, "Content-Type: application/json", "411 length_required"),
     ("app", TARGET, "Content-Type: application/json|Content-Length: 262145", "413 body_too_large"),

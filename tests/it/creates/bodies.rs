@@ -1,11 +1,11 @@
-//! Accepted bodies. Those that can be read in one way only, and name nothing that the policy does not allow, wherever
+//! Accepted bodies: those that can be read in one way only, and name only what the policy allows, wherever
 //! that stands.
 
 use serde_json::{Value, json};
 
 use super::{ALL, CREATE, body, create, create_with, creates, made, nothing_is_created, sent, with_rules};
 
-/// A body that is allowed but for what is put in place of `x`.
+/// A body that is allowed except for the replacement of `x`.
 fn with(member: &str) -> String {
     let own = body("editor-api", "editor-api/1");
     format!("{},{member}}}", own.strip_suffix('}').unwrap())

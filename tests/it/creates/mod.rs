@@ -1,4 +1,4 @@
-//! Creates. A body is read strictly, judged by every object it names, written anew, and sent once.
+//! Creates: a body is parsed strictly, judged by every object it names, rewritten, and sent once.
 
 mod arrive;
 mod bodies;
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, PROJECT, Proxy, Setup, TOKEN, cancel, request};
 
-/// Creates from and to its own places, in its own name.
+/// A policy to create jobs with one's own objects and name.
 const CREATE: &str = "{ id: create, effect: allow, callers: ['*'], actions: ['mpc:editingTask:create'], projects: ['*'], \
     jobs: ['*'], condition: { 'ForAllValues:StringMatch': { 'mpc:Input': ['media-in/*'], \
     'mpc:Output': ['media-out/${proxy:Caller}/*'] }, StringMatch: { 'mpc:UserData': ['${proxy:Caller}/*'] } } }";
-/// Views and cancels what is its own.
+/// A policy to view and cancel one's own jobs.
 const OWN: &str = "{ id: own, effect: allow, callers: ['*'], actions: ['mpc:editingTask:view', 'mpc:editingTask:delete'], \
     projects: ['*'], jobs: ['*'], condition: { StringMatch: { 'mpc:UserData': ['${proxy:Caller}/*'] } } }";
 const ALL: &str = "{ id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }";
@@ -61,7 +61,7 @@ fn create_with(target: &str, more: &[&str], body: &str) -> String {
     format!("{}{body}", request("POST", target, &headers))
 }
 
-/// The id of the job that was made.
+/// The id of the created job.
 fn made(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer:#?}");
     answer.json()["job_id"].as_str().unwrap().to_owned()
@@ -71,7 +71,7 @@ fn view(job: &str) -> String {
     request("GET", &format!("/v1/media-prod/editing/jobs?job_id={job}"), &[])
 }
 
-/// The creates that upstream saw. It has verified the signature of each, over its body.
+/// The creates that upstream saw, having verified the signature of each over its body.
 fn creates(proxy: &Proxy) -> Vec<Seen> {
     let mut seen = proxy.cloud().requests();
     seen.retain(|seen| seen.method == "POST" && seen.target.ends_with("/editing/jobs"));
@@ -225,7 +225,7 @@ fn creates_have_limits_of_their_own() {
     assert_eq!(creates(&proxy).len(), 1);
 }
 
-/// By what stands in the record: the word, what is read and what is written.
+/// Decided by the record alone: its verdict, and the objects read and written.
 #[test]
 fn a_recorded_create_is_decided_again_as_it_was() {
     let proxy = with_rules(&[CREATE, OWN]).start();

@@ -1,5 +1,5 @@
-//! Creates at any moment. While a body arrives, and while its call waits: frozen, under another policy, at the start,
-//! while it stops, and with a sink that takes no record.
+//! Creates at any moment, while the body arrives and while the call waits: frozen, under another policy, at the start,
+//! while it stops, and with a stuck sink.
 
 use std::net::{TcpListener, TcpStream};
 
@@ -13,7 +13,7 @@ use crate::{
     harness::{Proxy, Queues, Setup, Wire, request, wait_for},
 };
 
-/// A call of which the last byte is to come, once the rest was read.
+/// A call whose last byte is still missing, returned once the rest was read.
 struct Arriving {
     wire: Wire,
     last: String,
@@ -42,7 +42,7 @@ fn freeze(proxy: &Proxy) {
     wait_for("freeze", || (proxy.probe("/status").json()["freeze"] != json!([])).then_some(()));
 }
 
-/// Puts other rules in force. Returns their hash.
+/// Puts other rules in force and returns their hash.
 fn another(proxy: &Proxy, rules: &[&str]) -> Value {
     let before = proxy.probe("/status").json()["policy"]["hash"].clone();
     proxy.write("policy.yaml", &policy(rules));

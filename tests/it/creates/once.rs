@@ -1,5 +1,4 @@
-//! A create is sent once. Once: it is tried again only where it was surely not carried out, and where nobody can say it
-//! is not.
+//! A create is sent once: it is retried only if it was certainly not executed, and if nobody knows, the caller is told so.
 
 use std::thread;
 
@@ -14,7 +13,7 @@ fn start() -> Proxy {
     with_rules(&[ALL]).start()
 }
 
-/// How many jobs there are, besides the one that always is.
+/// The number of jobs besides the one that always exists.
 fn jobs(proxy: &Proxy) -> u64 {
     let list = proxy.send(request("GET", "/v1/media-prod/editing/jobs", &[]));
     list.json()["total"].as_u64().unwrap() - 1
@@ -106,7 +105,7 @@ fn a_create_goes_by_a_connection_of_its_own_and_leaves_it_to_others() {
     assert!(ports[..3].contains(&ports[3]), "{ports:?}");
 }
 
-/// Closed, while it idles, by an upstream that does not say so: what is written there may be lost or not.
+/// Closed while idle by an upstream that does not announce it: what is written there may be lost.
 #[test]
 fn a_connection_that_may_be_stale_is_no_way_for_a_create() {
     let upstream = Scripted::start(|number, peer| {

@@ -1,4 +1,4 @@
-//! Signed creates. Whoever signed the very body that came.
+//! Signed creates: the signature must cover the body that arrived.
 
 use mpc_auth_proxy::{
     clock,

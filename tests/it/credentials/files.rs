@@ -1,4 +1,4 @@
-//! Credentials that are on this machine: read again when they change, and never half.
+//! Credentials in local files: reloaded when they change, and never by halves.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn accept(proxy: &Proxy, id: &str, secret: &str, token: Option<&str>) {
     });
 }
 
-/// Calls until the record names a key that begins so. None of the calls may fail.
+/// Calls until the record names a key with this prefix. None of the calls may fail.
 fn until_it_signs_with(proxy: &Proxy, hint: &str) {
     wait_for("signature with the new key", || {
         let answer = call(proxy);

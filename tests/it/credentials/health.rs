@@ -1,4 +1,4 @@
-//! No crowd and no clock gets a key locked, and what is mended is used at once.
+//! Neither load nor a wrong clock gets a key locked, and a repaired credential is used at once.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{at_once, call, cancels, harness::wait_for, metric, status};
 use crate::harness::{ACCESS_KEY, Proxy, SECRET_KEY, Scripted, Setup, cancel, cloud, request};
 
-/// Answers requests in turn with what this says to how many came before.
+/// Answers each request by this function of the number of those before.
 fn answering(answer: impl Fn(usize) -> &'static str + Send + Sync + 'static) -> Scripted {
     let count = AtomicUsize::new(0);
     Scripted::start(
@@ -178,7 +178,7 @@ fn each_endpoint_has_its_own_clock() {
     assert_eq!(skew(&proxy.endpoint()), 0.0);
 }
 
-/// An answer that accepted a date cannot be by a clock that is an hour from it.
+/// An answer that accepted a date cannot come from a clock an hour away from it.
 #[test]
 fn the_date_of_something_on_the_way_teaches_nothing() {
     for answer in ["204 No Content", "503 Later\r\nContent-Length: 0", "429 Later\r\nContent-Length: 0"] {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Remote, call, cancels, harness::wait_for, metric, status};
 use crate::harness::{Answer, Proxy};
 
-/// Calls again and again, until it is enough.
+/// Calls again and again until told to stop.
 fn calls(proxy: &Proxy, mut enough: impl FnMut(&Answer) -> bool) -> Answer {
     wait_for("end of the calls", || {
         sleep(Duration::from_millis(10));

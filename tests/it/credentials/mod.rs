@@ -1,4 +1,4 @@
-//! Credential sources through their whole life. First fetch, renewal, outage, expiry, recovery.
+//! Credential sources through their whole life: first fetch, renewal, outage, expiry, recovery.
 
 mod files;
 mod health;
@@ -17,17 +17,17 @@ use serde_json::Value;
 
 use crate::harness::{self, ACCESS_KEY, Answer, PROJECT, Proxy, SECRET_KEY, Setup, cancel, cloud};
 
-/// A source that is somewhere else: how it is configured, and who hands it out.
+/// A remote source: its configuration, and the server that issues its credentials.
 pub(crate) struct Remote {
     pub(crate) name: &'static str,
     pub(crate) service: Service,
     setup: fn(Setup, &str) -> Setup,
 }
 
-/// Secrets of all sources; whatever holds one of them begins so.
+/// The common prefix of all sources' secrets.
 pub(crate) const MARKED: &str = "MARKED";
 
-/// Every source that is asked over the network.
+/// Every remote source.
 pub(crate) const REMOTE: [Remote; 10] = [
     Remote {
         name: "metadata",
@@ -114,7 +114,7 @@ pub(crate) const REMOTE: [Remote; 10] = [
 ];
 
 impl Remote {
-    /// A proxy that gets its credential there; what it gets lives for so many seconds.
+    /// A proxy with this source, whose credentials live for this many seconds.
     pub(crate) fn setup(&self, seconds: i64) -> Setup {
         let setup = with_sources(self.name);
         setup.cloud().set_lifetime(self.service, Some(TimeDelta::seconds(seconds)));
@@ -126,7 +126,7 @@ impl Remote {
         REMOTE.iter().find(|source| source.name == name).unwrap()
     }
 
-    /// How often it was asked for a credential.
+    /// The number of credential requests.
     pub(crate) fn asked(&self, proxy: &Proxy) -> usize {
         proxy.cloud().requests().iter().filter(|seen| is_for_a_credential(seen)).count()
     }
@@ -139,7 +139,7 @@ fn in_a_pod(setup: Setup, url: &str) -> Setup {
         .variable("HC_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token)
 }
 
-/// A cloud that has every source, and the files that they take.
+/// A cloud with every source, and the files they need.
 fn with_sources(name: &str) -> Setup {
     let marked = |text: &str| Secret::new(format!("{MARKED}-{text}"));
     let key = |id: &str, secret| AccessKey {
@@ -188,7 +188,7 @@ fn with_sources(name: &str) -> Setup {
     )
 }
 
-/// What hands a credential out, as against what needs one: of two steps the last.
+/// The requests that issue a credential: the last of two steps.
 pub(crate) fn is_for_a_credential(seen: &Seen) -> bool {
     let target = seen.target.as_str();
     let answers = [
@@ -202,7 +202,7 @@ pub(crate) fn is_for_a_credential(seen: &Seen) -> bool {
     answers.contains(&target)
 }
 
-/// Sends so many calls at once, and reads their answers.
+/// Sends this many calls at once, and reads their answers.
 fn at_once(proxy: &Proxy, count: usize) -> Vec<Answer> {
     for job in 0..count {
         proxy.queue(&format!("job-{job}"));
@@ -214,7 +214,7 @@ fn at_once(proxy: &Proxy, count: usize) -> Vec<Answer> {
     wires.iter_mut().map(|wire| wire.answer()).collect()
 }
 
-/// Cancels a job that waits.
+/// Cancels a waiting job.
 fn call(proxy: &Proxy) -> Answer {
     proxy.queue("100211");
     proxy.send(cancel("100211"))
@@ -225,7 +225,7 @@ fn cancels(proxy: &Proxy) -> Vec<Seen> {
     proxy.cloud().requests().into_iter().filter(|seen| seen.method == "DELETE").collect()
 }
 
-/// What `/status` says of the credential `prod`.
+/// The state of the credential `prod` in `/status`.
 fn status(proxy: &Proxy) -> Value {
     let status = proxy.probe("/status").json();
     let credentials = status["credentials"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! What upstream says of a credential is heard: it is renewed, held back, or dated by another clock.
+//! Reactions to what upstream says of a credential: it is renewed, suspended, or dated by another clock.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use mpc_auth_proxy::{

@@ -1,4 +1,4 @@
-//! No source's secret is shown, whatever it is answered and by whom.
+//! No secret of a source is shown, whatever anyone answers it.
 
 use mpc_auth_proxy::testserver::{Fault, Service};
 
@@ -45,7 +45,7 @@ fn traced(setup: Setup) -> Setup {
     setup.argument("--log-level=trace")
 }
 
-/// Searches all that came out for what was put in and for what the cloud handed out.
+/// Searches all output for the secrets put in and those issued by the cloud.
 fn shows_nothing(proxy: &Proxy, said: &[Answer], source: &str) {
     proxy.audit(said.len());
     let probes = ["/metrics", "/status", "/readyz?verbose"].map(|probe| proxy.probe(probe));

@@ -1,4 +1,4 @@
-//! `--contract` finds each way in which the cloud is otherwise than this build takes it to be, and leaves no job behind.
+//! `--contract` finds each difference between the cloud and what this build expects, and leaves no job behind.
 
 use std::process::Stdio;
 
@@ -27,7 +27,7 @@ fn differing(found: &Found) -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// Each job that was made is cancelled.
+/// Each created job is cancelled.
 fn nothing_is_left(setup: &Setup) {
     let all = setup.cloud().requests();
     let done = |method: &str| {
@@ -52,7 +52,7 @@ fn the_cloud_as_it_is_documented_has_no_difference() {
     assert_eq!(cancelled, 3);
 }
 
-/// What is planted, and what is to be found.
+/// The planted difference, and the expected finding.
 fn planted() -> Vec<(Value, Vec<String>)> {
     let no_url = |url: &str| (json!({ "no_url": url }), vec![url.to_owned()]);
     let lacks = |version: u8, member: &str| {

@@ -1,4 +1,4 @@
-//! DNS, TCP, TLS and HTTP of an endpoint are told step by step, up to the first that fails.
+//! DNS, TCP, TLS and HTTP of an endpoint are reported step by step, up to the first failure.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Found;
 use crate::harness::{Authority, Scripted, Setup, Wanted, certificate, cloud, options};
 
-/// A cloud with a certificate that this authority issued.
+/// A cloud with a certificate issued by this authority.
 pub(super) fn secured(authority: &Authority, wanted: Wanted) -> Setup {
     let holder = authority.issue(wanted);
     let chain =

@@ -1,4 +1,4 @@
-//! The clock, the files and the places of the machine that the proxy is to run on.
+//! The clock, files and addresses of the machine that the proxy is to run on.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 

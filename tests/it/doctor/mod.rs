@@ -1,4 +1,4 @@
-//! `doctor` finds what keeps calls from working, says what to do about it, and shows no secret. It makes no call.
+//! `doctor` finds what keeps calls from working and how to fix it, shows no secret, and makes no call.
 
 mod contract;
 mod endpoints;
@@ -21,7 +21,7 @@ use crate::{
     harness::{ACCESS_KEY, Authority, PROJECT, Scripted, Setup, Wanted, cloud, options},
 };
 
-/// What it found, as JSON, and its exit code.
+/// Its findings as JSON, and its exit code.
 struct Found(Value, i32);
 
 impl Found {
@@ -53,7 +53,7 @@ impl Found {
             .unwrap_or_else(|| panic!("{name} in {:#}", self.0))
     }
 
-    /// The finding is so bad, says this, and says this to do.
+    /// Asserts the severity, the text and the advice of the finding.
     pub(super) fn says(&self, check: &str, status: &str, (message, hint): (&str, &str)) {
         let found = self.one(check);
         let text = |field: &str| found[field].as_str().unwrap_or_default();
@@ -62,7 +62,7 @@ impl Found {
     }
 }
 
-/// MPC was not called, and nothing that it got says who asks.
+/// Asserts that MPC was not called, and that nothing it got identifies the proxy.
 fn made_no_call(setup: &Setup) {
     let all = setup.cloud().requests();
     let of_mpc: Vec<_> = all.iter().filter(|seen| seen.target == "/").collect();
@@ -158,7 +158,7 @@ fn a_proxy_that_runs_is_told_and_is_no_failure() {
     found.says("ops", "warn", ("another program", "another port"));
 }
 
-/// What is found with this configuration, whose probes are to listen there.
+/// The findings with this configuration, whose probes listen there.
 fn with_ops(path: &Path, config: &str, address: &str) -> Found {
     let config = config.replace("ops: { bind: 127.0.0.1:0 }", &format!("ops: {{ bind: {address} }}"));
     fs::write(path, config).unwrap();
@@ -199,7 +199,7 @@ fn the_document_has_every_check_with_its_facts() {
     assert_eq!(found, told);
 }
 
-/// Whoever looks because a policy is half edited learns what else is the matter.
+/// With a half-edited policy the other problems are reported too.
 #[test]
 fn what_runs_is_asked_also_where_the_configuration_is_not_valid_any_more() {
     let proxy = Setup::new().section("admin: { bind: 'unix:admin.sock' }").start();

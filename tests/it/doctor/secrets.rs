@@ -1,4 +1,4 @@
-//! No secret is shown: neither what the sources take, nor what they give.
+//! No secret is shown, neither the sources' input nor their output.
 
 use mpc_auth_proxy::{
     secret::Secret,
@@ -57,7 +57,7 @@ fn no_secret_that_was_given_is_shown() {
     }
 }
 
-/// Searches all that comes out for what was put in, and for what the cloud was shown.
+/// Searches all output for the secrets put in and those shown to the cloud.
 fn shows_nothing(setup: &Setup, source: &str) {
     let outputs = [setup.run("doctor"), setup.run("doctor --format json")];
     let sent = setup.cloud().requests();

@@ -1,4 +1,4 @@
-//! Each source of credentials is asked once, and what is wrong with it is told with what to do.
+//! Each credential source is asked once, and a problem is reported with its fix.
 
 use std::{
     fs::File,

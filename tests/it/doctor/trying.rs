@@ -1,5 +1,5 @@
-//! `--try-credentials` asks upstream whether the credential of each project is believed, with one call each, and no more
-//! where one was refused.
+//! `--try-credentials` asks upstream whether it accepts the credential of each project, with one call each, and stops
+//! once one was refused.
 
 use std::process::Command;
 

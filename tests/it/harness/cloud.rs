@@ -1,4 +1,4 @@
-//! The stand-in cloud, in this process: so a test can look at what it saw.
+//! The stand-in cloud, run in this process so that a test can inspect what it saw.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use super::PROJECT;
 
-/// A cloud that knows these keys.
+/// A cloud with these keys.
 pub(crate) fn cloud(options: Options) -> TestServer {
     let _inside = RUNTIME.enter();
     TestServer::start("127.0.0.1:0".parse().unwrap(), options).unwrap()
@@ -28,7 +28,7 @@ pub(crate) fn options() -> Options {
     Options { access_keys: vec![key], ..Options::default() }
 }
 
-/// A certificate for this name, as PEM for whoever is to trust it, and the server that has it.
+/// A certificate for this name, as PEM for those to trust it, and its server.
 pub(crate) fn certificate(name: &str) -> (String, Arc<ServerConfig>) {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();

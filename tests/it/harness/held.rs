@@ -1,4 +1,4 @@
-//! Somebody upstream who keeps whoever asks waiting, until a test lets go.
+//! An upstream that holds requests until a test releases them.
 
 use std::sync::{
     Mutex,
@@ -14,7 +14,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Answers each head so, on a connection of its own.
+    /// Answers each head with this, one per connection.
     pub(crate) fn answering(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         let (gate, closed) = channel::<()>();
         let (arrive, arrived) = channel();
@@ -32,7 +32,7 @@ impl Held {
         Self { upstream, arrived, gate: Mutex::new(Some(gate)) }
     }
 
-    /// Whose heads it has.
+    /// The upstream, with the heads it has received.
     pub(crate) fn upstream(&self) -> &Scripted {
         &self.upstream
     }
@@ -41,7 +41,7 @@ impl Held {
         self.upstream.url()
     }
 
-    /// Waits until so many calls have come.
+    /// Waits for this number of calls.
     pub(crate) fn has(&self, calls: usize) {
         (0..calls).for_each(|_| self.arrived.recv_timeout(BOUND).unwrap());
     }

@@ -1,4 +1,4 @@
-//! Socket state in the kernel. As proc_net_tcp(5) tells.
+//! Socket state in the kernel, from proc_net_tcp(5).
 
 use std::{
     fs,
@@ -21,17 +21,17 @@ impl Queues {
         Self { proxy: caller.peer_addr().unwrap().port(), caller: caller.local_addr().unwrap().port() }
     }
 
-    /// Waits until the proxy has read everything.
+    /// Waits until the proxy has read everything sent.
     pub(crate) fn all_is_read(&self) {
         wait_for("reading", || (self.bytes()?.1 == 0).then_some(()));
     }
 
-    /// Waits until the proxy has written what its caller does not take.
+    /// Waits until the proxy has written what its caller does not read.
     pub(crate) fn something_is_not_taken(&self) {
         wait_for("answer that is not taken", || (self.bytes()?.0 > 0).then_some(()));
     }
 
-    /// What was not taken, and what was not read.
+    /// Bytes not yet acknowledged, and bytes not yet read.
     fn bytes(&self) -> Option<(usize, usize)> {
         let table = fs::read_to_string("/proc/net/tcp").unwrap();
         let end = |text: &str| u16::from_str_radix(text.rsplit_once(':')?.1, 16).ok();
@@ -45,7 +45,7 @@ impl Queues {
     }
 }
 
-/// A connection that takes few bytes which nobody reads.
+/// A connection with a small receive buffer.
 pub(crate) fn with_a_small_buffer(address: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();

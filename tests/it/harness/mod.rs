@@ -1,4 +1,4 @@
-//! Test harness. A proxy in a folder of its own, something upstream of it, and connections to it.
+//! Test harness: a proxy in its own folder, an upstream, and connections.
 
 mod cloud;
 mod held;
@@ -30,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Asks again and again until there is an answer. Nothing waits longer than [`BOUND`].
+/// Polls until there is an answer, for at most [`BOUND`].
 pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + BOUND;
     loop {
@@ -42,11 +42,11 @@ pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// For a listener whose address is to be known before there is one, or to be the same after a restart. Nobody else takes
-/// it meanwhile: sockets that ask for any port are on 127.0.0.1, and so are the callers' ends.
+/// An address for a listener that must be known beforehand, or the same after a restart. Nobody else takes
+/// it meanwhile: sockets with an arbitrary port are on 127.0.0.1, and so are the callers' ends.
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap()
 }
 
-/// Far longer than anything takes, also on a busy machine.
+/// Far longer than anything takes, even on a busy machine.
 pub(crate) const BOUND: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! A small file system of a test's own, which can be filled.
+//! A small file system of a test, which can be filled.
 
 use std::{
     fs::{self, OpenOptions},
@@ -11,14 +11,14 @@ use tempfile::TempDir;
 
 use super::Setup;
 
-/// Gone when it is dropped, with whoever holds it mounted.
+/// Removed when dropped, with the process that holds the mount.
 pub(crate) struct Mount {
     holder: Child,
     folder: TempDir,
 }
 
 impl Mount {
-    /// So many KiB, in a name space in which anybody may mount. `None`, and a line that says so, where nobody may.
+    /// Mounts this many KiB in a namespace that permits mounting. `None`, and a message, if that is not permitted.
     pub(crate) fn of_kib(size: usize) -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let script =
@@ -39,23 +39,23 @@ impl Mount {
         Some(Self { holder, folder })
     }
 
-    /// Has the proxy see it.
+    /// Makes it visible to the proxy.
     pub(crate) fn shown_to(&self, setup: Setup) -> Setup {
         let target = self.holder.id().to_string();
         setup.under(&["nsenter", "--target", &target, "--user", "--preserve-credentials", "--mount"])
     }
 
-    /// Where the proxy sees a file of it.
+    /// The path of a file as the proxy sees it.
     pub(crate) fn inside(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Where others do.
+    /// The path of a file as others see it.
     pub(crate) fn outside(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{}", self.holder.id(), self.inside(name).display()))
     }
 
-    /// Takes all room that is left.
+    /// Fills it.
     pub(crate) fn fill(&self) {
         let mut filler = OpenOptions::new().append(true).create(true).open(self.outside("filler")).unwrap();
         for piece in [&[0; 4096][..], &[0]] {
@@ -68,7 +68,7 @@ impl Mount {
         }
     }
 
-    /// Gives it back.
+    /// Frees the room taken.
     pub(crate) fn empty(&self) {
         fs::remove_file(self.outside("filler")).unwrap();
     }

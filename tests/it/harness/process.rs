@@ -1,4 +1,4 @@
-//! A running proxy whose output goes where the test says, and that is reached without reading its log.
+//! A running proxy whose output the test chooses, reached without reading its log.
 
 use std::{
     io::{PipeReader, PipeWriter, pipe},
@@ -15,14 +15,14 @@ use nix::{
 
 use super::{Answer, Setup, Wire, wait_for};
 
-/// Killed when it is dropped.
+/// Killed when dropped.
 pub(crate) struct Process {
     child: Child,
     setup: Setup,
 }
 
 impl Process {
-    /// Listens on `proxy.sock`, and to operators on `admin.sock`.
+    /// Listens on `proxy.sock`, with its admin socket at `admin.sock`.
     pub(crate) fn start(setup: Setup, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Self {
         let setup = setup
             .listeners(&["{ name: app, bind: 'unix:proxy.sock' }"])
@@ -39,7 +39,7 @@ impl Process {
         Wire::new(UnixStream::connect(self.setup.path(socket)).unwrap())
     }
 
-    /// Whether nobody listens there any more.
+    /// Whether nothing listens there any more.
     pub(crate) fn is_gone(&self, socket: &str) -> bool {
         UnixStream::connect(self.setup.path(socket)).is_err()
     }
@@ -56,7 +56,7 @@ impl Process {
         self.setup.cloud().requests()
     }
 
-    /// Has upstream do this to every request.
+    /// Makes upstream treat every request like this.
     pub(crate) fn slow_down(&self, fault: Fault) {
         self.setup.cloud().set_faults([fault.until_cleared()]);
     }
@@ -65,13 +65,13 @@ impl Process {
         self.child.id()
     }
 
-    /// SIGTERM, and the exit code.
+    /// Sends SIGTERM and returns the exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         self.signal(Signal::SIGTERM);
         self.ended()
     }
 
-    /// Waits for it to end by itself: its exit code.
+    /// Waits for it to end by itself and returns the exit code.
     pub(crate) fn ended(&mut self) -> Option<i32> {
         wait_for("end of the process", || self.child.try_wait().unwrap()).code()
     }
@@ -88,7 +88,7 @@ impl Drop for Process {
     }
 }
 
-/// A pipe as small as one can be: its reader, and its writer.
+/// A pipe of the minimum size: its reader and its writer.
 pub(crate) fn small_pipe() -> (PipeReader, PipeWriter) {
     let (reader, writer) = pipe().unwrap();
     fcntl(writer.as_fd(), FcntlArg::F_SETPIPE_SZ(4096)).unwrap();

@@ -1,4 +1,4 @@
-//! A running proxy: the real binary, with its output read as it comes.
+//! A running proxy: the real binary, its output read continuously.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 
 use super::{Answer, PROJECT, Setup, Wire, peak, request, setup::write_private, wait_for};
 
-/// Ended when it is dropped; by then it has written a record for each request, and no other.
+/// Stopped when dropped; by then it must have written one record per request, and no other.
 pub(crate) struct Proxy {
     child: Child,
     setup: Setup,
@@ -39,7 +39,7 @@ pub(crate) struct Proxy {
 #[derive(Debug)]
 pub(crate) struct Record(Map<String, Value>);
 
-/// The lines of a stream, so far.
+/// The lines of a stream so far.
 struct Lines {
     lines: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
@@ -76,13 +76,13 @@ impl Proxy {
         })
     }
 
-    /// Records are not on standard output: the test looks for them itself.
+    /// Records do not go to standard output: the test looks for them itself.
     pub(crate) fn records_elsewhere(mut self) -> Self {
         self.records_elsewhere = true;
         self
     }
 
-    /// Sends a request on a connection of its own, and reads the answer.
+    /// Sends a request on a new connection and reads the answer.
     pub(crate) fn send(&self, request: impl AsRef<[u8]>) -> Answer {
         self.send_to("app", request)
     }
@@ -98,7 +98,7 @@ impl Proxy {
         wire
     }
 
-    /// A connection that will bring one request.
+    /// A connection for one request.
     pub(crate) fn connect(&self) -> Wire {
         self.connect_to("app")
     }
@@ -108,7 +108,7 @@ impl Proxy {
         self.dial(listener)
     }
 
-    /// A connection that brings as many requests as are announced with [`Self::expect_records`].
+    /// A connection for as many requests as are announced with [`Self::expect_records`].
     pub(crate) fn dial(&self, listener: &str) -> Wire {
         let address = self.address(listener);
         match address.strip_prefix("unix:") {
@@ -117,26 +117,26 @@ impl Proxy {
         }
     }
 
-    /// Announces that so many more records will be written.
+    /// Announces this many more records.
     pub(crate) fn expect_records(&self, more: usize) {
         self.sent.fetch_add(more, Relaxed);
     }
 
-    /// Asks the probes' listener.
+    /// Sends a request to the probes' listener.
     pub(crate) fn probe(&self, target: &str) -> Answer {
         let mut wire = Wire::new(TcpStream::connect(self.address("ops")).unwrap());
         wire.write(request("GET", target, &[]));
         wire.answer()
     }
 
-    /// Asks the admin socket beside `proxy.yaml`.
+    /// Sends a request to the admin socket beside `proxy.yaml`.
     pub(crate) fn ask_unix(&self, name: &str, request: &str) -> Answer {
         let mut wire = Wire::new(UnixStream::connect(self.path(name)).unwrap());
         wire.write(request);
         wire.answer()
     }
 
-    /// Where a listener can be reached; `ops` is the probes'.
+    /// The address of a listener; `ops` is the probes'.
     pub(crate) fn address(&self, listener: &str) -> &str {
         &self.addresses[listener]
     }
@@ -150,12 +150,12 @@ impl Proxy {
         self.setup.cloud.url()
     }
 
-    /// Puts a job into the cloud's queue, or back into it.
+    /// Puts a job into the cloud's queue.
     pub(crate) fn queue(&self, job: &str) {
         self.cloud().put_job(PROJECT, job, JobState::Waiting);
     }
 
-    /// What upstream saw, which was so many requests.
+    /// What upstream saw, asserted to be this many requests.
     pub(crate) fn upstream_saw(&self, count: usize) -> Vec<Seen> {
         let seen = self.cloud().requests();
         assert_eq!(seen.len(), count, "{seen:#?}");
@@ -189,7 +189,7 @@ impl Proxy {
         record
     }
 
-    /// All records, of which there are so many.
+    /// All records, asserted to be this many.
     pub(crate) fn audit(&self, count: usize) -> Vec<Record> {
         wait_for("records", || Some(self.records()).filter(|records| records.len() >= count))
     }
@@ -200,7 +200,7 @@ impl Proxy {
         records
     }
 
-    /// The records of what operators did, of which there are so many.
+    /// The records of operator actions, asserted to be this many.
     pub(crate) fn interventions(&self, count: usize) -> Vec<Record> {
         wait_for("records of operators", || {
             let (_, interventions) = self.lines();
@@ -213,17 +213,17 @@ impl Proxy {
         records.iter().map(|line| Record::parse(line)).partition(|record| record["event"] != "operator")
     }
 
-    /// Runs a command on the configuration that it was started with.
+    /// Runs a command on the configuration it was started with.
     pub(crate) fn run(&self, command: &str) -> Output {
         self.setup.run(command)
     }
 
-    /// What was logged so far.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
         self.stderr.all().join("\n")
     }
 
-    /// What was printed so far.
+    /// The standard output so far.
     pub(crate) fn printed(&self) -> String {
         self.stdout.all().join("\n")
     }
@@ -260,12 +260,12 @@ impl Proxy {
         self.logged(message);
     }
 
-    /// From now on none of its files may become larger.
+    /// Limits the size of its files from now on.
     pub(crate) fn limit_file_size(&self, bytes: u64) {
         self.limit("fsize", bytes);
     }
 
-    /// Lets it have so many files open at once.
+    /// Sets its limit of open files.
     pub(crate) fn limit_open_files(&self, most: u64) {
         self.limit("nofile", most);
     }
@@ -276,7 +276,7 @@ impl Proxy {
         assert!(set.unwrap().success());
     }
 
-    /// Waits for it to end by itself. Its output is complete then.
+    /// Waits for it to end by itself, when its output is complete.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let status = wait_for("end of the process", || self.child.try_wait().unwrap());
         self.stdout.finish();
@@ -317,7 +317,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Whatever a test made happen, the log tells it in words, and not as Rust prints values for its own people.
+/// Asserts that the log contains no values in Rust's debug format.
 pub(crate) fn is_in_words(log: &str) {
     // What libraries say of themselves at these levels is for programmers.
     let is_theirs =
@@ -333,7 +333,7 @@ impl Record {
         Self(serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
     }
 
-    /// Fails where a field is not what it should be.
+    /// Fails if a field does not have this value.
     #[expect(clippy::needless_pass_by_value, reason = "called with `json!({ … })`")]
     pub(crate) fn says(&self, expected: Value) {
         for (name, value) in expected.as_object().unwrap() {
@@ -378,7 +378,7 @@ impl Lines {
         self.all().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Waits for the end of the stream, which comes with the end of the process.
+    /// Waits for the end of the stream, at the end of the process.
     fn finish(&mut self) {
         if let Some(reader) = self.reader.take() {
             drop(reader.join());

@@ -1,4 +1,4 @@
-//! An upstream that does what a script says, byte by byte: for everything that no decent server does.
+//! An upstream that follows a script byte by byte, for behaviour no proper server shows.
 
 use std::{
     io::{self, Read, Write},
@@ -18,7 +18,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::BOUND;
 
-/// Ended when it is dropped.
+/// Stopped when dropped.
 pub(crate) struct Scripted {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
@@ -26,11 +26,11 @@ pub(crate) struct Scripted {
     over: Arc<AtomicBool>,
 }
 
-/// The proxy, as upstream sees it on one connection.
+/// A connection from the proxy, as upstream sees it.
 pub(crate) struct Peer {
     stream: Box<dyn Channel>,
     tcp: TcpStream,
-    /// What was read and belongs to no head so far.
+    /// Bytes read that belong to no head so far.
     read: Vec<u8>,
     heads: Arc<Mutex<Vec<String>>>,
 }
@@ -40,7 +40,7 @@ trait Channel: Read + Write + Send {}
 impl<C: Read + Write + Send> Channel for C {}
 
 impl Scripted {
-    /// Plays the script on every connection, which are counted from 0, and closes it at the script's end.
+    /// Runs the script on every connection, numbered from 0, and closes it at the script's end.
     pub(crate) fn start(script: impl Fn(usize, &mut Peer) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let upstream = Self {
@@ -83,7 +83,7 @@ impl Scripted {
         format!("http://{}", self.address)
     }
 
-    /// How many connections there were so far.
+    /// The number of connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Relaxed)
     }
@@ -93,7 +93,7 @@ impl Scripted {
         self.heads.lock().unwrap().clone()
     }
 
-    /// The heads of all requests so far, which were so many.
+    /// The heads of all requests so far, asserted to be this many.
     pub(crate) fn saw(&self, count: usize) -> Vec<String> {
         let heads = self.heads();
         assert_eq!(heads.len(), count, "{heads:#?}");
@@ -110,7 +110,7 @@ impl Drop for Scripted {
 }
 
 impl Peer {
-    /// Reads the head of a request. `None` where the connection ends before it does.
+    /// Reads the head of a request. `None` if the connection ends before it is complete.
     pub(crate) fn request(&mut self) -> Option<String> {
         let end = loop {
             if let Some(end) = self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -125,17 +125,17 @@ impl Peer {
         Some(head)
     }
 
-    /// Writes bytes. Says whether the proxy still took them.
+    /// Writes bytes. Returns whether the proxy still accepted them.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
-    /// Reads whatever comes first.
+    /// Reads the next bytes.
     pub(crate) fn request_bytes(&mut self) {
         drop(self.stream.read(&mut [0; 1024]));
     }
 
-    /// Goes on with TLS. Says whether the handshake succeeded.
+    /// Continues with TLS. Returns whether the handshake succeeded.
     pub(crate) fn secure(&mut self, config: Arc<ServerConfig>) -> bool {
         let mut tls = ServerConnection::new(config).unwrap();
         let mut tcp = self.tcp.try_clone().unwrap();
@@ -148,12 +148,12 @@ impl Peer {
         true
     }
 
-    /// Closes the connection with RST in place of FIN, when the script ends.
+    /// Makes the connection close with RST instead of FIN.
     pub(crate) fn reset_at_end(&self) {
         setsockopt(&self.tcp, Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
     }
 
-    /// Passes on whatever comes, in both directions, until either side closes.
+    /// Relays bytes in both directions until either side closes.
     pub(crate) fn relay(&mut self, to: SocketAddr) {
         let far = TcpStream::connect(to).unwrap();
         let pass_on = |mut from: TcpStream, mut to: TcpStream| {

@@ -1,6 +1,6 @@
-//! A proxy that is about to start: its configuration, in a folder of its own.
+//! A proxy about to start: its configuration, in its own folder.
 //!
-//! Without further words it has one listener, `app`, whose caller may cancel every job of one project.
+//! By default it has one listener, `app`, whose caller may cancel every job of one project.
 
 use std::{
     fs::{self, OpenOptions},
@@ -75,24 +75,24 @@ impl Setup {
         &self.endpoint
     }
 
-    /// Another cloud as upstream.
+    /// Sets another cloud as upstream.
     pub(crate) fn with_cloud(mut self, cloud: TestServer) -> Self {
         cloud.cloud().put_job(PROJECT, "100211", JobState::Waiting);
         self.endpoint = cloud.url();
         Self { cloud, ..self }
     }
 
-    /// Something else than the cloud as upstream.
+    /// Sets something other than the cloud as upstream.
     pub(crate) fn upstream(self, endpoint: &str) -> Self {
         Self { endpoint: endpoint.into(), ..self }
     }
 
-    /// Listeners in place of `app`.
+    /// Replaces the listener `app`.
     pub(crate) fn listeners(self, listeners: &[&str]) -> Self {
         Self { listeners: listeners.iter().map(|listener| (*listener).to_owned()).collect(), ..self }
     }
 
-    /// Two of them: `app` is its callers' alone; on `team` they show tokens.
+    /// Two listeners: `app` identifies its caller; on `team` callers use tokens.
     pub(crate) fn with_team(self) -> Self {
         self.listeners(&[
             "{ name: app, bind: 127.0.0.1:0 }",
@@ -113,7 +113,7 @@ impl Setup {
         self
     }
 
-    /// On one core, where it has one worker: what one caller's connection to upstream was used for, the next one's is.
+    /// Runs it on one core, so that its one worker shares upstream connections between all callers.
     pub(crate) fn on_one_core(self) -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
@@ -122,13 +122,13 @@ impl Setup {
         Self { prefix, ..self }
     }
 
-    /// Opening this file takes a minute, as on a mount whose server has gone, or until [`go_on`] ends that. None where it
-    /// cannot be had.
+    /// Makes opening this file hang for a minute, as on a mount whose server is gone, or until [`go_on`]. `None` if that is
+    /// not possible.
     pub(crate) fn hanging_at(self, path: &Path) -> Option<Self> {
         self.hanging_in("openat", path)
     }
 
-    /// The same with other calls of the system than opening it.
+    /// The same with other system calls.
     pub(crate) fn hanging_in(self, calls: &str, path: &Path) -> Option<Self> {
         if !Command::new("strace").args(["-qq", "true"]).status().is_ok_and(|status| status.success()) {
             eprintln!("without strace nothing can be made to hang");
@@ -167,12 +167,12 @@ impl Setup {
         Self { policy: path.into(), ..self }
     }
 
-    /// Another policy: the whole file.
+    /// Replaces the policy file.
     pub(crate) fn policy(self, text: &str) -> Self {
         self.file("policy.yaml", text)
     }
 
-    /// A policy by which whoever is proven on `app` or `team` may do everything.
+    /// A policy that allows everything to the callers of `app` and `team`.
     pub(crate) fn everything_allowed(self) -> Self {
         self.policy(
             "version: 1
@@ -197,7 +197,7 @@ rules:
         self
     }
 
-    /// A command that runs the one it is given: `nice`.
+    /// A command that runs the proxy, such as `nice`.
     pub(crate) fn under(self, prefix: &[&str]) -> Self {
         Self { prefix: prefix.iter().map(|word| (*word).to_owned()).collect(), ..self }
     }
@@ -212,7 +212,7 @@ rules:
         self
     }
 
-    /// As many files may be open at once.
+    /// Sets the limit of open files.
     pub(crate) fn open_files(self, most: usize) -> Self {
         self.under(&["/bin/sh", "-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")])
     }
@@ -221,25 +221,25 @@ rules:
         self.folder.path().join(name)
     }
 
-    /// Starts it, and waits until it listens.
+    /// Starts it and waits until it listens.
     pub(crate) fn start(self) -> Proxy {
         let child = self.command("run").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         Proxy::new(child, self)
     }
 
-    /// Starts it with a socket that is passed to it under this name, as systemd does.
+    /// Starts it with a socket passed under this name, as by systemd.
     pub(crate) fn start_with(self, name: &str, socket: impl Into<OwnedFd>) -> Proxy {
         self.passing(name).start_on(socket)
     }
 
-    /// Starts it with this for its standard input.
+    /// Starts it with this standard input.
     pub(crate) fn start_on(self, input: impl Into<OwnedFd>) -> Proxy {
         let mut command = self.command("run");
         command.stdin(input.into()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Proxy::new(command.spawn().unwrap(), self)
     }
 
-    /// Its standard input is passed to it as a socket of this name.
+    /// Passes its standard input as a socket of this name.
     pub(crate) fn passing(self, name: &str) -> Self {
         let script = format!(
             "export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES={name}; exec \"$0\" \"$@\" 3<&0 </dev/null"
@@ -247,7 +247,7 @@ rules:
         self.under(&["/bin/sh", "-c", &script])
     }
 
-    /// Runs a command that ends by itself, on this configuration. One that does not is killed: no exit code.
+    /// Runs a command that ends by itself on this configuration. One that does not is killed and has no exit code.
     pub(crate) fn run(&self, command: &str) -> Output {
         let mut child = self.command(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let end = Instant::now() + BOUND;
@@ -260,7 +260,7 @@ rules:
         child.wait_with_output().unwrap()
     }
 
-    /// The binary with the configuration, in an environment that holds nothing else.
+    /// The binary with the configuration and an otherwise empty environment.
     pub(crate) fn command(&self, command: &str) -> Command {
         write_private(self.path("proxy.yaml"), &self.proxy_yaml());
         let mut words = self.prefix.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_mpc-auth-proxy")]);
@@ -295,14 +295,14 @@ projects:
     }
 }
 
-/// A copy of the binary for another user, made by another process: while this one has it open for writing, whatever another
-/// test starts meanwhile has, too, and nobody can run it.
+/// A copy of the binary for another user, made by another process: if this process had it open for writing, children of
+/// other tests would inherit that, and it could not be run.
 pub(crate) fn copy_program(to: &Path) {
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_mpc-auth-proxy")).arg(to).status();
     assert!(copied.unwrap().success());
 }
 
-/// Lets a process that was made to hang go on, which could not even end until then.
+/// Lets a hanging process continue; until then it could not even end.
 pub(crate) fn go_on(process: u32) {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).unwrap();
@@ -312,7 +312,7 @@ pub(crate) fn go_on(process: u32) {
     }
 }
 
-/// Written whole or not at all, as Kubernetes does: the file may be read at any time.
+/// Writes atomically, as Kubernetes does: the file may be read at any time.
 pub(super) fn write_private(path: PathBuf, text: &str) {
     let fresh = path.with_extension("fresh");
     let mut file =

@@ -1,4 +1,4 @@
-//! Authorities, the certificates they issue, and connections made with them.
+//! Authorities, their certificates, and TLS connections.
 
 use std::{
     io::{self, Read, Write},
@@ -20,10 +20,10 @@ use rustls::{
 
 use super::{BOUND, Proxy, Setup, Wire};
 
-/// Whoever issues certificates.
+/// An issuer of certificates.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    /// The certificates between those it issues and the root.
+    /// The intermediate certificates.
     chain: Vec<CertificateDer<'static>>,
 }
 
@@ -35,10 +35,10 @@ pub(crate) struct Holder {
     key: Vec<u8>,
 }
 
-/// What a certificate is to be like.
+/// The properties of a certificate to issue.
 pub(crate) struct Wanted(CertificateParams);
 
-/// How a caller connects.
+/// The TLS configuration of a caller.
 pub(crate) struct Client<'a> {
     pub(crate) trusts: &'a Authority,
     pub(crate) shows: Option<&'a Holder>,
@@ -51,12 +51,12 @@ impl Authority {
         Self { issuer: CertifiedIssuer::self_signed(authority(None), key).unwrap(), chain: Vec::new() }
     }
 
-    /// An authority that may vouch for names of this domain only.
+    /// An authority restricted to names of this domain.
     pub(crate) fn subordinate(&self, domain: &str) -> Self {
         self.above(authority(Some(domain)))
     }
 
-    /// An authority that is one for so many seconds.
+    /// An authority valid for this many seconds.
     pub(crate) fn brief(&self, seconds: i64) -> Self {
         self.above(Wanted(authority(None)).valid(-3600, seconds).0)
     }
@@ -93,7 +93,7 @@ impl Authority {
 }
 
 impl Holder {
-    /// The same, showing all of these certificates besides its own.
+    /// The same, presenting these certificates besides its own.
     pub(crate) fn showing(mut self, more: impl IntoIterator<Item = Self>) -> Self {
         self.chain.extend(more.into_iter().flat_map(|holder| holder.chain));
         self
@@ -111,14 +111,14 @@ fn authority(domain: Option<&str>) -> CertificateParams {
 }
 
 impl Wanted {
-    /// A caller's, valid now, without names.
+    /// A caller's certificate, valid now, without names.
     pub(crate) fn caller() -> Self {
         let mut params = CertificateParams::default();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         Self(params).valid(-3600, 3600)
     }
 
-    /// The proxy's.
+    /// The proxy's certificate.
     pub(crate) fn server() -> Self {
         let mut params = CertificateParams::default();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -135,7 +135,7 @@ impl Wanted {
         self
     }
 
-    /// From and to so many seconds from now.
+    /// Validity, as seconds from now.
     pub(crate) fn valid(mut self, from: i64, to: i64) -> Self {
         let now = SystemTime::from(clock::now());
         let at = |seconds: i64| {
@@ -148,7 +148,7 @@ impl Wanted {
 }
 
 impl Setup {
-    /// A listener `mesh` in place of `app`: the caller `host` may do everything there.
+    /// Replaces `app` by a listener `mesh` on which the caller `host` may do everything.
     pub(crate) fn mesh(self, authority: &Authority) -> Self {
         let server = authority.issue(Wanted::server());
         self.listeners(&["{ name: mesh, bind: 127.0.0.1:0, \
@@ -167,12 +167,12 @@ rules:
 }
 
 impl Client<'_> {
-    /// Sends a request and waits until its answer begins. An error where there is none.
+    /// Sends a request and waits until its answer begins. Fails if there is none.
     pub(crate) fn ask(&self, proxy: &Proxy, listener: &str, request: impl AsRef<[u8]>) -> io::Result<Wire> {
         self.ask_at(proxy.address(listener), request)
     }
 
-    /// The same of whoever is there.
+    /// The same at this address.
     pub(crate) fn ask_at(&self, address: impl ToSocketAddrs, request: impl AsRef<[u8]>) -> io::Result<Wire> {
         let mut stream = self.over(TcpStream::connect(address).unwrap());
         stream.write_all(request.as_ref())?;
@@ -185,7 +185,7 @@ impl Client<'_> {
         Ok(Wire::begun(stream, begin))
     }
 
-    /// A connection on which nothing was said yet.
+    /// A connection on which nothing was sent yet.
     pub(crate) fn connect(&self, proxy: &Proxy, listener: &str) -> StreamOwned<ClientConnection, TcpStream> {
         self.over(TcpStream::connect(proxy.address(listener)).unwrap())
     }

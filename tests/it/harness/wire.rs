@@ -1,4 +1,4 @@
-//! A connection to the proxy, of which every byte is the test's own, and the answers on it.
+//! A connection to the proxy on which the test controls every byte, and its answers.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -16,7 +16,7 @@ pub(crate) struct Wire {
     read: Vec<u8>,
 }
 
-/// An answer, read to its end.
+/// A complete answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -49,17 +49,17 @@ impl Wire {
         Self { stream: stream.into_stream(), read: Vec::new() }
     }
 
-    /// A connection of which something was read already.
+    /// A connection of which some bytes were read already.
     pub(crate) fn begun(stream: impl Stream + 'static, read: Vec<u8>) -> Self {
         Self { stream: Box::new(stream), read }
     }
 
-    /// Writes bytes. A connection that was closed meanwhile takes none: the answer says why.
+    /// Writes bytes. If the connection was closed meanwhile, the answer says why.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
         drop(self.stream.write_all(bytes.as_ref()));
     }
 
-    /// Says that no more bytes will come.
+    /// Closes the sending side.
     pub(crate) fn half_close(&mut self) {
         self.stream.half_close();
     }
@@ -81,7 +81,7 @@ impl Wire {
         answer
     }
 
-    /// Reads the head of an answer: all there is of the answer to HEAD.
+    /// Reads the head of an answer, which is the whole answer to HEAD.
     pub(crate) fn head(&mut self) -> Answer {
         let end = loop {
             match self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -93,7 +93,7 @@ impl Wire {
         Answer::of_head(&head)
     }
 
-    /// Reads to the end of the connection, and fails where anything comes before it.
+    /// Reads the end of the connection, and fails if anything comes before it.
     pub(crate) fn closed(mut self) {
         assert!(!self.read_more(), "{}", self.read.escape_ascii());
     }
@@ -132,7 +132,7 @@ impl Answer {
         }
     }
 
-    /// The value of a header that is there exactly once.
+    /// The value of a header, asserted to occur once.
     pub(crate) fn header(&self, name: &str) -> &str {
         let values: Vec<&str> = self.all(name).collect();
         assert_eq!(values.len(), 1, "{name} in {self:#?}");
@@ -143,7 +143,7 @@ impl Answer {
         self.headers.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether the connection ends with it.
+    /// Whether the connection closes after it.
     pub(crate) fn is_last(&self) -> bool {
         self.all("connection").eq(["close"])
     }
@@ -168,7 +168,7 @@ impl Answer {
         self
     }
 
-    /// An answer of the proxy's own, whole: status, code, words, and the id three times.
+    /// Asserts a complete answer of the proxy itself: status, code, text, and the id three times.
     pub(crate) fn is_refusal(&self, status: u16, code: &str) {
         let body = self.json();
         assert_eq!((self.status, body["error_code"].as_str()), (status, Some(code)), "{self:#?}");

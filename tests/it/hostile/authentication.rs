@@ -1,5 +1,5 @@
-//! Authentication: on a listener that names nobody, only a right token is a caller; whatever else looks like a proof is
-//! none, and a wrong one is never passed over.
+//! Authentication: on a listener without a caller of its own, only a correct token identifies one; other apparent proofs are
+//! ignored, and a wrong one is never skipped.
 
 use super::{Case, HOST, LINE, UNAUTHENTICATED, head, judge_on, with};
 use crate::harness::{Proxy, Setup, TOKEN};
@@ -157,7 +157,7 @@ fn a_right_token_is_a_caller_and_a_listener_without_tokens_takes_none() {
     judge_on(&proxy, "app", 8, tokens.iter().map(refused));
 }
 
-/// `app` is its callers' alone; on `team` they show tokens.
+/// `app` identifies its caller; on `team` callers use tokens.
 fn team() -> Proxy {
     Setup::new().with_team().everything_allowed().start()
 }

@@ -1,4 +1,4 @@
-//! Browsers: a page that reached the listener, by DNS rebinding or by being allowed to, is no caller.
+//! Browsers: a page that reaches the listener, by DNS rebinding or otherwise, is no caller.
 
 use super::{Case, FORBIDDEN, HOST, LINE, NO_METHOD, NOT_FOUND, WRONG_HOST, head, judge, with};
 
@@ -70,7 +70,7 @@ fn a_page_is_refused_whatever_else_it_asks_for() {
     );
 }
 
-/// Node's `fetch` says its mode, and is no browser.
+/// Node's `fetch` sends its mode, but is no browser.
 #[test]
 fn a_program_that_sounds_like_a_browser_is_none() {
     judge(

@@ -1,4 +1,4 @@
-//! Real clients: what they send is accepted as it is, on a listener that names its caller.
+//! Real clients: their requests are accepted unchanged on a listener that identifies its caller.
 
 use serde_json::Value;
 

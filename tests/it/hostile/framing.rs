@@ -1,5 +1,5 @@
-//! Framing: where a request ends. A cancel has no body, so whatever announces one, or could be read so, is refused, and what
-//! follows it is not read. Of creates, see `creates`.
+//! Framing: where a request ends. A cancel has no body, so anything that announces one, or could be read so, is refused, and
+//! what follows is not read. For creates see `creates`.
 
 use super::{Case, HOST, LINE, NO_METHOD, TOO_LARGE, Then, Told, head, judge, with};
 

@@ -1,4 +1,4 @@
-//! Header lines: their syntax, wherever in the head they stand, and what of it is nobody's business.
+//! Header lines: their syntax, at any place in the head, and headers that do not matter.
 
 use super::{Case, HOST, LINE, head, judge, with};
 

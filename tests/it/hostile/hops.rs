@@ -1,4 +1,4 @@
-//! Credentials and hop-by-hop headers: none of a caller's is passed on, and none of them reaches ours.
+//! Credentials and hop-by-hop headers: none of the caller's is passed on or affects ours.
 
 use super::{Case, Then, cancelled, judge, with};
 
@@ -111,7 +111,7 @@ fn a_trace_context_that_is_none_is_dropped() {
     judge(20, cases);
 }
 
-/// What we send, and what a careless proxy would drop because a caller's `Connection` names it.
+/// Headers we send that a careless proxy would drop because a caller's `Connection` names them.
 const OURS: &[&str] = &[
     "Authorization",
     "X-Sdk-Date",
@@ -144,7 +144,7 @@ const THEIRS: &[&str] = &[
     "X-Request-Id",
 ];
 
-/// Refused, or read, wherever they are.
+/// Refused or accepted at any place.
 const NOT_HERE: &[&str] = &["Host", "Transfer-Encoding", "Content-Length", "Trailer"];
 
 const CREDENTIALS: &[&str] = &[

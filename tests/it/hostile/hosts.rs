@@ -1,4 +1,4 @@
-//! Hosts: one, and one of the listener's; whatever else a request says about where it was meant for is not looked at.
+//! Hosts: exactly one, and one of the listener's; other headers about the destination are ignored.
 
 use super::{Case, HOST, LINE, WRONG_HOST, head, judge, judge_on, with};
 use crate::harness::Setup;

@@ -1,4 +1,4 @@
-//! Limits of a head: what is at the limit is read, what is one beyond it is refused as what it is.
+//! Limits of a head: at the limit it is accepted, one beyond it is refused with the right code.
 
 use super::{Case, HOST, LINE, TOO_LARGE, TOO_LONG, Then, Told, head, judge, judge_on, target};
 use crate::harness::{Setup, request};
@@ -100,7 +100,7 @@ fn a_head_without_an_end_is_cut_off() {
     );
 }
 
-/// Byte by byte, or at once: it is the same head.
+/// The same head, byte by byte or at once.
 #[test]
 fn the_pieces_that_a_head_comes_in_make_no_difference() {
     let proxy = Setup::new().section("limits: { header_bytes: 8KiB }").start();
@@ -122,7 +122,7 @@ fn refused(name: String, bytes: impl Into<Vec<u8>>, (status, code): (u16, &'stat
     Case::told(name, bytes, vec![Told::Refused(status, code)], Then::Closed)
 }
 
-/// A head of so many bytes, made up by headers of some padding.
+/// A head of this many bytes, padded with headers.
 fn padded(length: i32, headers: impl Fn(&str) -> Vec<String>) -> Vec<u8> {
     let length = usize::try_from(length).unwrap();
     let with = |padding: usize| {

@@ -1,7 +1,7 @@
-//! Hostile bytes. Nothing but what it may: tables of requests, each a name, the bytes, and what must come of them.
+//! Hostile bytes: tables of requests, each with a name, the bytes, and the expected result.
 //!
-//! Every case is judged by four things: the answers, whole; what upstream saw, which is exactly what is allowed and not
-//! one byte of the caller's more; a record for each answer; and the connection, which is closed, or still usable and
+//! Every case checks four things: the complete answers; what upstream saw, which is exactly what is allowed and not
+//! one more byte of the caller; a record for each answer; and the connection, which is closed, or usable and
 //! in step.
 
 mod authentication;
@@ -25,7 +25,7 @@ use serde_json::json;
 
 use crate::harness::{ACCESS_KEY, Answer, PROJECT, Proxy, Setup, Wire};
 
-/// What is sent on one connection, and what must come of it.
+/// The bytes of one connection, and the expected result.
 struct Case {
     name: String,
     bytes: Vec<u8>,
@@ -34,31 +34,31 @@ struct Case {
     then: Then,
 }
 
-/// What a caller is told.
+/// The answer to the caller.
 #[derive(Clone, Debug)]
 enum Told {
-    /// Its job is cancelled, which upstream was asked for with this target.
+    /// The job is cancelled, and upstream saw this target.
     Cancelled(String),
-    /// It is refused, with this status and code, and upstream sees nothing.
+    /// Refused with this status and code; upstream sees nothing.
     Refused(u16, &'static str),
 }
 
-/// What becomes of the connection.
+/// The state of the connection afterwards.
 #[derive(Clone, Copy, Debug)]
 enum Then {
-    /// It takes a further request.
+    /// It accepts another request.
     Usable,
-    /// It ends with the last answer.
+    /// It closes after the last answer.
     Closed,
 }
 
 impl Case {
-    /// Bytes that are no request which can be trusted: nothing that follows them is read.
+    /// Bytes that cannot be trusted as a request: nothing after them is read.
     fn bad(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
         Self::told(name, bytes, vec![BAD], Then::Closed)
     }
 
-    /// A request that is read, and refused.
+    /// A request that is parsed and refused.
     fn refused(
         name: impl Into<String>,
         bytes: impl Into<Vec<u8>>,
@@ -67,7 +67,7 @@ impl Case {
         Self::told(name, bytes, vec![Told::Refused(status, code)], Then::Usable)
     }
 
-    /// A request that is odd, and carried out as if it were not.
+    /// An odd request that is executed normally.
     fn harmless(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
         Self::told(name, bytes, vec![cancelled()], Then::Usable)
     }
@@ -81,7 +81,7 @@ fn cancelled() -> Told {
     Told::Cancelled(format!("/v2/{PROJECT}/editing/jobs/100211"))
 }
 
-/// Judges every case of a table, of which there are at least so many, on the listener `app`.
+/// Checks every case of a table, at least this many, on the listener `app`.
 fn judge(least: usize, cases: impl IntoIterator<Item = Case>) {
     judge_on(&Setup::new().start(), "app", least, cases);
 }
@@ -150,7 +150,7 @@ fn is_refusal(answer: &Answer, (status, code): (u16, &str), case: &Case) {
     assert_eq!(answer.all("allow").count(), usize::from(status == 405), "{}: {answer:#?}", case.name);
 }
 
-/// Nothing of what was sent before is left to be read: the next request is the next one.
+/// Asserts that nothing sent before is left unread: the next request is answered as such.
 fn is_usable(proxy: &Proxy, mut wire: Wire) {
     proxy.expect_records(1);
     let answer = wire.ask(head("PROBE / HTTP/1.1", &[HOST]));
@@ -184,7 +184,7 @@ fn is_exactly_what_is_allowed(proxy: &Proxy, seen: &Seen, target: &str) {
     assert!(signature.len() == 64 && signature.bytes().all(|b| b.is_ascii_hexdigit()), "{authorization}");
 }
 
-/// Requests of every kind that are refused, each with one answer.
+/// Refused requests of every kind, each with one answer.
 pub(crate) fn refused() -> Vec<String> {
     let lines = request_lines::LINES.iter().map(|(_, line)| head(line, &[HOST]));
     let headers = headers::BROKEN.iter().map(|(_, line)| with(&[line]));
@@ -192,18 +192,18 @@ pub(crate) fn refused() -> Vec<String> {
     others.chain(lines).chain(headers).collect()
 }
 
-/// A head: its first line and its headers.
+/// A head: request line and headers.
 fn head(line: &str, headers: &[&str]) -> String {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     format!("{line}\r\n{headers}\r\n")
 }
 
-/// A request for this target that is otherwise in order.
+/// A valid request for this target.
 fn target(target: &str) -> String {
     head(&format!("DELETE {target} HTTP/1.1"), &[HOST])
 }
 
-/// A request that is in order but for these headers.
+/// A valid request with these headers.
 fn with(headers: &[&str]) -> String {
     head(LINE, &[&[HOST], headers].concat())
 }

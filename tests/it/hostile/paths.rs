@@ -1,4 +1,4 @@
-//! Paths: whatever is not, byte by byte, one of the three URLs.
+//! Paths that are not exactly one of the three URLs.
 
 use super::{Case, FORBIDDEN, NO_METHOD, NOT_FOUND, TOO_LONG, judge, target};
 
@@ -31,7 +31,7 @@ fn a_part_of_a_path_that_is_spelled_otherwise_is_another_path() {
     judge(363, cases);
 }
 
-/// What a part may be spelled as so that a careless server reads the same, or another, part.
+/// Spellings of a segment that a careless server reads as the same, or as another, segment.
 fn respelled(part: &str) -> Vec<(&'static str, String)> {
     let (first, rest) = part.split_at(1);
     let code = first.as_bytes()[0];

@@ -1,4 +1,4 @@
-//! Pipelines: requests that come in one piece are answered one by one and in order, up to the first that cannot be
+//! Pipelines: requests sent at once are answered one by one in order, up to the first that cannot be
 //! trusted.
 
 use super::{
@@ -6,7 +6,7 @@ use super::{
     with,
 };
 
-/// A good request was refused when a broken one came in the same piece.
+/// A good request was once refused when a broken one arrived with it.
 #[test]
 fn a_bad_request_says_nothing_about_the_one_before_it() {
     let good = head(LINE, &[HOST]);
@@ -97,7 +97,7 @@ fn a_connection_of_which_no_call_was_passed_on_ends_with_its_eighth_refusal() {
     );
 }
 
-/// Requests that are refused, and with what.
+/// Refused requests with their codes.
 pub(super) fn bad() -> Vec<(&'static str, String, Told)> {
     let refused = |(status, code)| Told::Refused(status, code);
     let good = head(LINE, &[HOST]);

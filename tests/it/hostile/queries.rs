@@ -1,4 +1,4 @@
-//! Queries: one `job_id` with one id, where the URL has it, and nothing else.
+//! Queries: one `job_id` with one id, if the URL has it, and nothing else.
 
 use super::{Case, NO_METHOD, Then, Told, judge, target};
 use crate::harness::PROJECT;

@@ -1,4 +1,4 @@
-//! Other protocols: upgrades, expectations, trailers, HTTP/2, and what else is spoken to a port by mistake or design.
+//! Other protocols: upgrades, expectations, trailers, HTTP/2, and anything else sent to a port by mistake or design.
 
 use super::{BAD, Case, HOST, LINE, Then, Told, head, judge, with};
 

@@ -1,4 +1,4 @@
-//! Malformed answers to views. Nothing is shown that was not understood, and nothing but jobs is passed on.
+//! Malformed answers to views: only what was understood is passed on, and only jobs.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn jobs(total: usize, jobs: &[Value]) -> String {
     ok(&json!({ "total": total, "jobs": jobs }).to_string())
 }
 
-/// A line of the head, its body, and what becomes of it.
+/// A header line, a body, and the expected result.
 type Case = (String, u16, &'static str);
 
 fn cases() -> Vec<Case> {

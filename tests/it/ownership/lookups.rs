@@ -1,5 +1,5 @@
-//! Disturbed look-ups. The look-up goes the way of a call, and a call is made only when everything that it waited for
-//! was asked once more.
+//! Disturbed lookups: a lookup is sent like a call, and the call is made only after everything it waited for
+//! was checked again.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{DENIED, OWN, is_still_there, put, seen, with_rules};
 use crate::harness::{Held, PROJECT, Proxy, Scripted, Wire, cancel, wait_for};
 
-/// An upstream whose job 1 is the caller's own, and which is slow.
+/// A slow upstream whose job 1 is the caller's own.
 fn held() -> Held {
     Held::answering(|head| if head.starts_with("GET ") { found(&own("1")) } else { DONE.into() })
 }
@@ -37,7 +37,7 @@ fn methods(upstream: &Scripted) -> Vec<String> {
     upstream.heads().iter().map(|head| head.split(' ').next().unwrap().to_owned()).collect()
 }
 
-/// A cancel whose look-up is under way.
+/// A cancel whose lookup is in flight.
 fn looking(proxy: &Proxy, held: &Held) -> Wire {
     let wire = proxy.sending(cancel("1"));
     held.has(1);
@@ -308,7 +308,7 @@ fn what_an_answer_is_decides_what_is_known() {
     }
 }
 
-/// What the cloud says, what the caller is told, and why.
+/// The answer of the cloud, the answer to the caller, and the reason.
 fn answers() -> Vec<(String, u16, Option<&'static str>)> {
     let own_word = |text: Value| {
         let mut job = own("1");

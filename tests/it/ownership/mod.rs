@@ -1,4 +1,4 @@
-//! Job ownership. What a rule asks of a job is looked up before the job is cancelled, and only then.
+//! Job ownership: the facts a rule needs of a job are looked up before it is cancelled, and only then.
 
 mod answers;
 mod lookups;
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, PROJECT, Proxy, Scripted, Setup, cancel, wait_for};
 
-/// Cancels what it created: `user_data` begins with its name.
+/// A policy to cancel one's own jobs: `user_data` begins with the caller's name.
 const OWN: &str = "{ id: own, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'], \
     condition: { StringMatch: { 'mpc:UserData': ['${proxy:Caller}/*'] } } }";
-/// The same of what waits, by another fact.
+/// The same for waiting jobs, by another fact.
 const WAITING: &str = "{ id: waiting, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'], \
     condition: { StringEquals: { 'mpc:JobStatus': WAITING } } }";
 const ALL: &str = "{ id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }";
-/// What is told of every denial after a look-up.
+/// The text of every denial after a lookup.
 const DENIED: &str = "denied by policy, or no such job";
 
 fn policy(rules: &[&str]) -> String {
@@ -39,7 +39,7 @@ fn put(proxy: &Proxy, job: &str, user_data: &str) {
     proxy.cloud().set_job_request(PROJECT, job, request);
 }
 
-/// How often upstream was asked for each method.
+/// The number of upstream requests by method.
 fn seen(proxy: &Proxy) -> (usize, usize) {
     let requests = proxy.cloud().requests();
     let count = |method: &str| requests.iter().filter(|seen| seen.method == method).count();

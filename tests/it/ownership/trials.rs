@@ -1,5 +1,5 @@
-//! Rules under observation that depend on a job. That is found out on the side, where there is room for it, and changes
-//! nothing of what is done.
+//! Observed rules that depend on a job: their result is found on the side, if there is capacity, and changes
+//! nothing.
 
 use mpc_auth_proxy::testserver::Fault;
 use serde_json::json;

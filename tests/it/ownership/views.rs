@@ -1,4 +1,4 @@
-//! Views filtered by ownership. Its own, whatever it asks for; and nothing of the others, not even that they are there.
+//! Views filtered by ownership: a caller sees its own jobs only, and not even that others exist.
 
 use std::{collections::BTreeSet, thread::scope};
 
@@ -19,7 +19,7 @@ fn ids(version: u8, jobs: &[&str]) -> String {
     view(&format!("/v{version}/media-prod/editing/jobs?{}", query.join("&")))
 }
 
-/// The ids of the jobs that were shown.
+/// The ids of the jobs shown.
 fn shown(answer: &Answer) -> BTreeSet<String> {
     assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"), "{answer:?}");
     let json = answer.json();
@@ -31,7 +31,7 @@ fn these(jobs: &[&str]) -> BTreeSet<String> {
     jobs.iter().map(|job| (*job).to_owned()).collect()
 }
 
-/// Some of its own, and some of others'.
+/// Some jobs of its own and some of others.
 fn with_jobs(proxy: &Proxy) {
     for (job, owner) in
         [("1", "editor-api/1"), ("2", "editor-api-2/2"), ("3", "editor-api/3"), ("4", "packager/secret-4")]
@@ -258,7 +258,7 @@ fn of_many_at_once_each_sees_its_own() {
     });
 }
 
-/// A view that upstream has, and does not answer yet.
+/// A view that upstream holds.
 fn under_way(section: &str) -> (Held, Proxy, Wire) {
     let body = json!({ "total": 2, "jobs": [
         { "job_id": "1", "user_data": "editor-api/1", "status": "WAITING" },

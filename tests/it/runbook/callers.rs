@@ -1,4 +1,4 @@
-//! What callers meet because of who they are, what they ask for, or how much.
+//! Problems of callers: identity, permissions and limits.
 
 use super::{page::Page, setup};
 use crate::harness::{Held, Proxy, TOKEN, cancel, wait_for};
@@ -74,7 +74,7 @@ pub(super) fn somebody_froze_it(page: &mut Page) -> Option<()> {
     Some(())
 }
 
-/// Has what is written in force.
+/// Puts the written files in force.
 fn reloaded(proxy: &Proxy) {
     wait_for("reload", || proxy.run("reload").status.success().then_some(()));
 }

@@ -1,4 +1,4 @@
-//! What goes wrong between the proxy and the cloud.
+//! Problems between the proxy and the cloud.
 
 use std::{
     io::{Read, Write},

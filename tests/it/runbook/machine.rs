@@ -1,4 +1,4 @@
-//! What goes wrong where the proxy runs: files, disks, and the process itself.
+//! Problems of the machine: files, disks and the process itself.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The runbook. Each of its situations is made with the real binary, and every command of its section is run there and
+//! The runbook: each situation is produced with the real binary, and every command of its section is run there and
 //! prints what the page shows.
 
 mod callers;
@@ -12,7 +12,7 @@ use page::{Page, RUNBOOK};
 
 use crate::harness::Setup;
 
-/// A test for each section of the runbook, and the list of them.
+/// Defines a test for each section of the runbook, and their list.
 macro_rules! situations {
     ($($title:literal: $module:ident::$situation:ident;)*) => {
         $(
@@ -66,13 +66,13 @@ fn each_section_has_its_situation() {
     }
 }
 
-/// Where GitHub has a heading.
+/// GitHub's anchor of a heading.
 pub(super) fn anchor(title: &str) -> String {
     let kept = title.to_lowercase().replace(' ', "-");
     format!("#{}", kept.replace(|c: char| !(c.is_ascii_alphanumeric() || c == '-'), ""))
 }
 
-/// A proxy in whose folder operators find its records and its socket.
+/// A proxy with its records and admin socket in its folder.
 fn setup() -> Setup {
     Setup::new().section("audit: { sink: audit.log }").section("admin: { bind: 'unix:admin.sock' }")
 }

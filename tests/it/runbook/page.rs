@@ -1,6 +1,6 @@
-//! A section of the runbook: its blocks, run one after the other where the proxy runs.
+//! A section of the runbook: its blocks, run one after the other beside the proxy.
 //!
-//! `…` on the page stands for what is different each time, on a line of its own for any number of lines. The proxy's
+//! `…` on the page stands for varying text, on a line of its own for any number of lines. The proxy's
 //! ports are 8080 (`app`), 8081 (`team`) and 9090 (`ops`) there, its log is `proxy.log`, and `ID` is the id of the last
 //! refusal. No shell and no curl is needed.
 
@@ -17,12 +17,12 @@ use crate::harness::{BOUND, Proxy, TOKEN, request};
 
 pub(super) const RUNBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/RUNBOOK.md");
 
-/// What is left of a section.
+/// The rest of a section.
 pub(super) struct Page {
     title: &'static str,
     blocks: Vec<String>,
     id: RefCell<String>,
-    /// All that each command printed.
+    /// The output of all commands.
     printed: Vec<String>,
     wrong: Vec<String>,
 }
@@ -41,7 +41,7 @@ impl Page {
         Self { title, blocks, id: RefCell::default(), printed: Vec::new(), wrong: Vec::new() }
     }
 
-    /// The next block: each of its commands prints what stands below it.
+    /// Runs the next block: each command must print the lines below it.
     pub(super) fn block(&mut self, proxy: &Proxy) {
         let block = self.blocks.pop().unwrap_or_else(|| panic!("`{}` has no further block", self.title));
         for exchange in format!("\n{block}").split("\n$ ").skip(1) {
@@ -55,7 +55,7 @@ impl Page {
         }
     }
 
-    /// One record, line or answer has the cause, the place and what to do.
+    /// Asserts that one record, line or answer has the cause, the location and the fix.
     pub(super) fn one_says(&self, parts: &[&str]) {
         let whole = self.printed.iter().any(|printed| parts.iter().all(|part| printed.contains(part)));
         assert!(whole || !self.wrong.is_empty(), "{}: {parts:?} in one of {:#?}", self.title, self.printed);
@@ -66,7 +66,7 @@ impl Page {
         assert!(self.blocks.is_empty(), "`{}` has blocks that nobody ran: {:#?}", self.title, self.blocks);
     }
 
-    /// Asks until it is so, because lines are written a moment after answers. A call is made once.
+    /// Repeats a command until it matches, as lines are written a moment after answers. A call is made once.
     fn until_as_expected(&self, proxy: &Proxy, command: &str, expected: &str) -> String {
         let end = Instant::now() + BOUND;
         loop {
@@ -151,7 +151,7 @@ fn last_line(text: &str) -> String {
     text.lines().last().unwrap_or_default().to_owned()
 }
 
-/// As a shell splits them: what is quoted is one.
+/// Splits like a shell, respecting quotes.
 fn words(stage: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut left = stage.trim();
@@ -168,7 +168,7 @@ fn words(stage: &str) -> Vec<String> {
     words
 }
 
-/// Whether a text is what the page says.
+/// Whether a text matches the page.
 fn fits(page: &str, text: &str) -> bool {
     let (page, text): (Vec<&str>, Vec<&str>) = (page.lines().collect(), text.lines().collect());
     fit(&page, &text)
@@ -183,7 +183,7 @@ fn fit(page: &[&str], text: &[&str]) -> bool {
     }
 }
 
-/// The parts between `…` are there in this order, the outer ones at the ends.
+/// Whether the parts between `…` occur in this order, the outer ones at the ends.
 fn fits_line(page: &str, line: &str) -> bool {
     let Some((first, rest)) = page.split_once('…') else { return page == line };
     let Some(mut left) = line.strip_prefix(first) else { return false };

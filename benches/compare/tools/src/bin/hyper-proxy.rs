@@ -1,9 +1,9 @@
-//! The least that hyper can do of this work: a proxy on hyper 1 at both ends that looks its caller up, signs and logs.
+//! A minimal proxy for comparison, with hyper 1 on both sides: it looks up its caller, signs and logs.
 //!
 //!   hyper-proxy --listen HOST:PORT --upstream HOST:PORT --log FILE [--ca FILE]
 //!
-//! One current-thread runtime, a pool of upstream connections of its own, the log buffered. No limits, no time-outs,
-//! no retries, no policy but a table of two callers: it is a yardstick and nothing to run.
+//! One current-thread runtime, its own pool of upstream connections, a buffered log. No limits, no time-outs,
+//! no retries, no policy but a table of two callers: a yardstick, not for use.
 use std::{
     cell::RefCell,
     convert::Infallible,

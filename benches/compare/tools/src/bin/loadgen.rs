@@ -34,7 +34,7 @@ impl Gen {
         req.extend_from_slice(format!("00000000000000000000000000000000 HTTP/1.1\r\nHost: sidecar.local\r\nUser-Agent: loadgen/1\r\nAccept: */*\r\nContent-Type: application/json\r\nX-Caller-Token: {t}\r\n\r\n").as_bytes());
         Self { req, at, x: 0x1234_5678_9abc_def1 ^ std::process::id() as u64 }
     }
-    /// The next request. One that is refused has an `x` in front of its job.
+    /// The next request. The job of one to be refused begins with `x`.
     fn next(&mut self, refused: bool) -> &[u8] {
         for half in 0..2 {
             self.x ^= self.x << 13;
@@ -53,7 +53,7 @@ impl Gen {
     }
 }
 
-/// Takes one whole answer off the front of `c`: its status, or None when it is not all there.
+/// Removes one complete answer from the front of `c`: its status, or `None` if incomplete.
 fn take(c: &mut Conn) -> Option<u16> {
     let b = &c.buf[..c.len];
     let head = memchr::memmem::find(b, b"\r\n\r\n")? + 4;

@@ -37,7 +37,7 @@ impl Write for Io {
     }
 }
 
-/// Length of the first whole request in `b` and what it asks, or None.
+/// Length and content of the first complete request in `b`, or `None`.
 fn parse(b: &[u8]) -> Option<(usize, bool, bool)> {
     let mut h = [httparse::EMPTY_HEADER; 64];
     let mut r = httparse::Request::new(&mut h);
