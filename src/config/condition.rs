@@ -112,11 +112,11 @@ fn test(
     };
     let (mut place, mut message) = (key.place, error.to_string());
     let hint = match &error {
-        TestError::Mismatch { .. } => fitting(key.value),
-        TestError::Several { operator, .. } => format!(
+        TestError::Mismatch(..) => fitting(key.value),
+        TestError::Several(operator, _) => format!(
             "write `ForAllValues:{operator}` (all match) or `ForAnyValue:{operator}` (at least one matches)"
         ),
-        TestError::One { operator, .. } => {
+        TestError::One(operator, _) => {
             let operator = operator.to_string();
             let [_, name, if_exists] = Operator::parts(&operator);
             format!("write `{name}{if_exists}`")

@@ -30,11 +30,8 @@ pub enum ProvideError {
         source: std::io::Error,
     },
     /// A file is empty or has only white space.
-    #[error("{path} is empty")]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("{0} is empty")]
+    Empty(PathBuf),
     /// A file has invalid contents.
     #[error("{path} {problem}")]
     File {
@@ -76,11 +73,8 @@ pub enum ProvideError {
         code: Option<String>,
     },
     /// IAM rejected the password. Trying the same one again would lock the account.
-    #[error("{endpoint} rejected the user name or password: change the password file, or wait 15 minutes")]
-    WrongPassword {
-        /// The endpoint.
-        endpoint: Arc<str>,
-    },
+    #[error("{0} rejected the user name or password: change the password file, or wait 15 minutes")]
+    WrongPassword(Arc<str>),
     /// An endpoint's answer does not match the documentation.
     #[error("{endpoint} returned no valid credential: {problem}")]
     Unusable {
@@ -112,7 +106,7 @@ impl ProvideError {
         match self {
             Self::Unset(_)
             | Self::Variable(..)
-            | Self::WrongPassword { .. }
+            | Self::WrongPassword(_)
             | Self::NoAgency
             | Self::Dialer(_) => true,
             // Answers that an agent or IAM may give temporarily: not found yet, too slow, too early, too many.
@@ -120,7 +114,7 @@ impl ProvideError {
                 (400..500).contains(status) && ![404, 408, 425, 429].contains(status)
             }
             Self::Unreadable { .. }
-            | Self::Empty { .. }
+            | Self::Empty(_)
             | Self::File { .. }
             | Self::Key { .. }
             | Self::ProviderId
@@ -135,7 +129,7 @@ impl ProvideError {
 
     /// Whether nothing is there yet, as opposed to something invalid.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Unset(_) | Self::Unreadable { .. } | Self::Empty { .. })
+        matches!(self, Self::Unset(_) | Self::Unreadable { .. } | Self::Empty(_))
     }
 
     /// Returns what to do about something invalid.
@@ -151,7 +145,7 @@ impl ProvideError {
 
     /// Returns the invalid file, if it is one.
     pub fn path(&self) -> Option<&Path> {
-        if let Self::Unreadable { path, .. } | Self::Empty { path } | Self::File { path, .. } = self {
+        if let Self::Unreadable { path, .. } | Self::Empty(path) | Self::File { path, .. } = self {
             return Some(path);
         }
         if let Self::Key { place, .. } = self { Some(Path::new(&**place)) } else { None }

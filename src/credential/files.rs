@@ -57,7 +57,7 @@ fn key(paths: &[PathBuf], values: Vec<Secret>) -> Result<SigningKey, ProvideErro
         };
         let path = paths.get(index).cloned().unwrap_or_default();
         match error {
-            KeyError::Part(_, Flaw::Empty) => ProvideError::Empty { path },
+            KeyError::Part(_, Flaw::Empty) => ProvideError::Empty(path),
             KeyError::Part(..) | KeyError::Comma | KeyError::Swapped => {
                 ProvideError::Key { place: path.display().to_string().into(), error }
             }

@@ -237,16 +237,19 @@ mod tests {
         Instant::now() + Duration::from_secs(30)
     }
 
+    async fn permit(health: &Arc<KeyHealth>) -> Permit {
+        health.admit(soon()).await.unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
     #[tokio::test]
     async fn one_access_key_has_one_account_whatever_asks() {
         let keys = KeyHealthRegistry::default();
         let (one, other) = (keys.of(&key("s")), keys.of(&key("s")));
         assert!(Arc::ptr_eq(&one, &other));
         for _ in 0..2 {
-            one.admit(soon()).await.unwrap_or_else(|_| panic!("held back")).answered(Verdict::Refused);
+            permit(&one).await.answered(Verdict::Refused);
         }
-        let last = other.admit(soon()).await.unwrap_or_else(|_| panic!("held back"));
-        assert!(last.answered(Verdict::Refused).is_some());
+        assert!(permit(&other).await.answered(Verdict::Refused).is_some());
         assert!(one.held_back().is_some());
         // Another secret is another key: calls in flight say nothing about it.
         let renewed = keys.of(&key("t"));
@@ -287,14 +290,8 @@ mod tests {
     async fn what_is_under_way_when_the_key_is_replaced_says_nothing_of_the_next() {
         let keys = KeyHealthRegistry::default();
         let health = keys.of(&key("s"));
-        let mut former = Vec::new();
-        for _ in 0..3 {
-            former.push(health.admit(soon()).await.unwrap_or_else(|_| panic!("held back")));
-        }
-        let waiting = {
-            let health = Arc::clone(&health);
-            async move { health.admit(soon()).await.err() }
-        };
+        let former = [permit(&health).await, permit(&health).await, permit(&health).await];
+        let waiting = async { health.admit(soon()).await.err() };
         let (waited, _) = tokio::join!(waiting, async { keys.of(&key("t")) });
         assert_eq!(waited, Some(PermitDenied::Replaced));
         let next = health.admit(soon()).await;

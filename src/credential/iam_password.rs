@@ -47,7 +47,7 @@ impl IamPassword {
         } });
         let answer = self.exchange.post(TOKENS, HeaderMap::new(), body).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
-            return Err(ProvideError::WrongPassword { endpoint: Arc::clone(&self.exchange.name) });
+            return Err(ProvideError::WrongPassword(Arc::clone(&self.exchange.name)));
         }
         self.read(self.exchange.accepted(answer)?)
     }

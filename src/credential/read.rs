@@ -32,7 +32,7 @@ pub(super) fn token(path: &Path) -> Result<Secret, ProvideError> {
 
 pub(super) fn no_token(path: &Path, flaw: Flaw) -> ProvideError {
     if flaw == Flaw::Empty {
-        return ProvideError::Empty { path: path.to_owned() };
+        return ProvideError::Empty(path.to_owned());
     }
     ProvideError::File { path: path.to_owned(), problem: format!("has no valid token: it {flaw}") }
 }
@@ -42,7 +42,7 @@ pub(super) fn password(path: &Path) -> Result<Secret, ProvideError> {
     let text = text(path)?;
     let line = text.expose().trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
     let problem = match line {
-        "" => return Err(ProvideError::Empty { path: path.to_owned() }),
+        "" => return Err(ProvideError::Empty(path.to_owned())),
         _ if line.contains(['\r', '\n']) => format!("has no valid password: it {}", Flaw::Lines),
         _ if line.contains(char::REPLACEMENT_CHARACTER) => "is not UTF-8 text".into(),
         _ => return Ok(Secret::new(line)),

@@ -168,7 +168,7 @@ impl Refresher {
 
     fn pause_after(&mut self, error: &ProvideError) -> Duration {
         self.failures += 1;
-        let locks = matches!(error, ProvideError::WrongPassword { .. });
+        let locks = matches!(error, ProvideError::WrongPassword(_));
         if locks { ACCOUNT_LOCK } else { pause_after(self.failures, fastrand::f64()) }
     }
 }

@@ -113,7 +113,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::identity::{CallerId, Callers, Peer, PeerAddress, Presented, Proof};
+    use crate::identity::{
+        CallerId, Callers, Presented, Proof,
+        tests::{presented, unix},
+    };
 
     const JWKS: &[u8] = include_bytes!("../../tests/data/service-account/jwks.json");
     const TOKENS: &str = include_str!("../../tests/data/service-account/tokens.json");
@@ -142,17 +145,8 @@ mod tests {
         let callers = Callers::new(accounts.into_iter().map(caller).collect());
         let headers =
             [(http::header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())].into_iter().collect();
-        let address = PeerAddress::Unix { uid: 1, gid: 1, groups: [].into() };
-        let peer = Peer { listener: "mesh".into(), address, certificate: None, bearer: true, local: true };
-        let (method, target) = ("DELETE", "/");
-        let presented = Presented {
-            peer: &peer,
-            method,
-            target,
-            headers: &headers,
-            body: None,
-            now: now.parse().unwrap(),
-        };
+        let peer = unix("mesh", 1, 1);
+        let presented = Presented { now: now.parse().unwrap(), ..presented(&peer, &headers) };
         let identity = callers.identify(&presented)?;
         assert_eq!(identity.proof().as_str(), "service_account");
         Ok(identity.caller().to_string())

@@ -77,23 +77,14 @@ const MAX_SUMMARY: usize = 512;
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
-
+    use super::super::tests;
     use super::*;
 
     fn words(address: PeerAddress, headers: &[(http::HeaderName, &str)]) -> Option<String> {
-        let peer = Peer { listener: "app".into(), address, certificate: None, bearer: true, local: true };
+        let peer = Peer { address, ..tests::tcp("mesh") };
         let headers: HeaderMap =
             headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-        Presented {
-            peer: &peer,
-            method: "DELETE",
-            target: "/",
-            headers: &headers,
-            body: None,
-            now: DateTime::UNIX_EPOCH,
-        }
-        .in_words()
+        tests::presented(&peer, &headers).in_words()
     }
 
     fn tcp(owner: Option<u32>) -> PeerAddress {

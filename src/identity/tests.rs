@@ -23,7 +23,7 @@ fn callers() -> Callers {
     ])
 }
 
-fn tcp(listener: &str) -> Peer {
+pub(super) fn tcp(listener: &str) -> Peer {
     Peer {
         listener: listener.into(),
         address: PeerAddress::Tcp { address: ([127, 0, 0, 1], 40000).into(), owner: None },
@@ -33,7 +33,7 @@ fn tcp(listener: &str) -> Peer {
     }
 }
 
-fn unix(listener: &str, uid: u32, gid: u32) -> Peer {
+pub(super) fn unix(listener: &str, uid: u32, gid: u32) -> Peer {
     in_groups(listener, uid, gid, &[])
 }
 
@@ -41,7 +41,7 @@ fn in_groups(listener: &str, uid: u32, gid: u32, groups: &[u32]) -> Peer {
     Peer { address: PeerAddress::Unix { uid, gid, groups: groups.into() }, ..tcp(listener) }
 }
 
-fn presented<'r>(peer: &'r Peer, headers: &'r HeaderMap) -> Presented<'r> {
+pub(super) fn presented<'r>(peer: &'r Peer, headers: &'r HeaderMap) -> Presented<'r> {
     let now = "2026-01-15T08:30:00Z".parse().unwrap();
     Presented { peer, method: "DELETE", target: "/v2/p/editing/jobs/j", headers, body: None, now }
 }

@@ -63,10 +63,10 @@ impl CallerState {
             None => None,
         };
         if let Some(bucket) = &self.bucket {
-            take(bucket, Scope::Caller)?;
+            take(bucket)?;
         }
         if let Some(bucket) = self.per_action.get(action) {
-            take(&bucket.left, Scope::Caller)?;
+            take(&bucket.left)?;
         }
         Ok(permit)
     }
@@ -80,10 +80,10 @@ impl RateBucket {
     }
 }
 
-fn take(bucket: &DefaultDirectRateLimiter, scope: Scope) -> Result<(), Exceeded> {
+fn take(bucket: &DefaultDirectRateLimiter) -> Result<(), Exceeded> {
     bucket.check().map_err(|not_until| {
         let retry_after = not_until.wait_time_from(DefaultClock::default().now());
-        Exceeded { scope, retry_after }
+        Exceeded { scope: Scope::Caller, retry_after }
     })
 }
 

@@ -94,16 +94,12 @@ impl Freeze {
 
     /// Sets the file's freeze. Returns whether it changed.
     pub fn by_file(&self, said: Option<FreezeEntry>) -> bool {
-        news(&self.0.by_file, said)
+        let is_news = self.0.by_file.load().as_deref().map(|frozen| &frozen.said) != said.as_ref();
+        if is_news {
+            self.0.by_file.store(said.map(|said| Arc::new(Frozen { since: clock::now(), said })));
+        }
+        is_news
     }
-}
-
-fn news(frozen: &ArcSwapOption<Frozen>, said: Option<FreezeEntry>) -> bool {
-    if frozen.load().as_deref().map(|frozen| &frozen.said) == said.as_ref() {
-        return false;
-    }
-    frozen.store(said.map(|said| Arc::new(Frozen { since: clock::now(), said })));
-    true
 }
 
 impl FreezeScope {

@@ -152,13 +152,15 @@ mod tests {
         quota(burst, Duration::from_secs(3600))
     }
 
+    /// How many of so many are admitted.
+    fn admitted(quota: &Quota, calls: CallCount, tried: usize) -> usize {
+        (0..tried).filter(|_| quota.admit(calls).is_ok()).count()
+    }
+
     #[test]
     fn a_call_that_is_looked_up_takes_two_at_once_and_gives_one_back_on_a_denial() {
         let quota = hourly(5);
-        for _ in 0..2 {
-            quota.admit(CallCount::LookupAndWrite).unwrap();
-        }
-        assert!(quota.admit(CallCount::LookupAndWrite).is_err(), "one is left");
+        assert_eq!(admitted(&quota, CallCount::LookupAndWrite, 3), 2, "one is left");
         quota.give_back();
         quota.admit(CallCount::LookupAndWrite).unwrap();
         assert!(quota.admit(CallCount::Write).is_err());
@@ -176,34 +178,22 @@ mod tests {
     #[test]
     fn what_comes_back_never_makes_more_than_a_full_bucket() {
         let quota = hourly(3);
-        for _ in 0..10 {
-            quota.give_back();
-        }
-        let admitted = (0..10).filter(|_| quota.admit(CallCount::Write).is_ok()).count();
-        assert_eq!(admitted, 3);
+        (0..10).for_each(|_| quota.give_back());
+        assert_eq!(admitted(&quota, CallCount::Write, 10), 3);
     }
 
     #[test]
     fn what_only_looks_leaves_a_fifth_to_what_writes() {
         let quota = hourly(10);
-        for _ in 0..8 {
-            quota.admit(CallCount::View).unwrap();
-        }
-        assert!(quota.admit(CallCount::View).is_err());
-        quota.admit(CallCount::Write).unwrap();
-        quota.admit(CallCount::Write).unwrap();
-        assert!(quota.admit(CallCount::Write).is_err());
+        assert_eq!(admitted(&quota, CallCount::View, 9), 8);
+        assert_eq!(admitted(&quota, CallCount::Write, 3), 2);
     }
 
     #[test]
     fn a_look_that_finds_nothing_left_besides_costs_nothing() {
         let quota = hourly(5);
-        for _ in 0..5 {
-            quota.admit(CallCount::Write).unwrap();
-        }
-        for _ in 0..10 {
-            assert!(quota.admit(CallCount::LookupAndWrite).is_err());
-        }
+        assert_eq!(admitted(&quota, CallCount::Write, 5), 5);
+        assert_eq!(admitted(&quota, CallCount::LookupAndWrite, 10), 0);
         (0..2).for_each(|_| quota.give_back());
         quota.admit(CallCount::LookupAndWrite).unwrap();
     }
@@ -220,7 +210,7 @@ mod tests {
     #[test]
     fn many_at_once_take_what_is_there_and_no_more() {
         let quota = hourly(1000);
-        let take = || (0..500).filter(|_| quota.admit(CallCount::Write).is_ok()).count();
+        let take = || admitted(&quota, CallCount::Write, 500);
         let taken: usize = thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()

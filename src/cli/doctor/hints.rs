@@ -20,7 +20,7 @@ pub(super) fn of_source(kind: &'static str, error: &ProvideError) -> String {
         ProvideError::Unreadable { path, .. } => {
             format!("make {} readable by the proxy's user, and run this as that user", path.display())
         }
-        ProvideError::Empty { path } => format!("write the value into {}", path.display()),
+        ProvideError::Empty(path) => format!("write the value into {}", path.display()),
         ProvideError::ProviderId => "correct `idp_id`: it is one line of ASCII".into(),
         ProvideError::File { path, .. } => {
             format!("correct {}: docs/CREDENTIALS.md describes its content", path.display())
@@ -29,7 +29,7 @@ pub(super) fn of_source(kind: &'static str, error: &ProvideError) -> String {
         ProvideError::Key { .. } => "copy the access key and secret key again, without quotes or spaces".into(),
         ProvideError::Unanswered { source, .. } => of_sending(source),
         ProvideError::Refused { status, .. } => of_refusal(kind, *status),
-        ProvideError::WrongPassword { .. } => {
+        ProvideError::WrongPassword(_) => {
             "correct `domain`, `user` or the password file before the next attempt: five wrong ones lock the \
              user for 15 minutes, and each run of this command is one of them"
                 .into()

@@ -49,9 +49,7 @@ impl Provide for Scripted {
                         |life| Expiry { at: clock::now() + life, clock: clock::Clocks::default().of("iam") };
                     Ok(Provided { credential: credential(text), expires_at: life.map(end) })
                 }
-                Some(ScriptedResult::RefusesPassword) => {
-                    Err(ProvideError::WrongPassword { endpoint: "iam".into() })
-                }
+                Some(ScriptedResult::RefusesPassword) => Err(ProvideError::WrongPassword("iam".into())),
                 Some(ScriptedResult::Fails) | None => Err(ProvideError::NoAgency),
             }
         })

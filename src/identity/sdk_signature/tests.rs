@@ -5,7 +5,10 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::{identity::Peer, identity::PeerAddress, secret::Secret};
+use crate::{
+    identity::tests::{presented, unix},
+    secret::Secret,
+};
 
 /// A line of `tests/data/sdk-hmac-sha256.jsonl`: a request as the official SDK signed it.
 #[derive(Deserialize)]
@@ -80,12 +83,11 @@ impl Request {
         now: &str,
         judge: fn(&Presented<'_>, &Signer) -> Result<(), IdentityError>,
     ) -> Result<(), IdentityError> {
-        let address = PeerAddress::Unix { uid: 1, gid: 1, groups: [].into() };
-        let peer = Peer { listener: "app".into(), address, certificate: None, bearer: false, local: true };
+        let peer = unix("app", 1, 1);
         let Self { method, target, headers, body, signer } = self;
         let body = (!body.is_empty()).then(|| Sha256::digest(body).into());
         let now = now.parse().unwrap();
-        judge(&Presented { peer: &peer, method, target, headers, body, now }, signer)
+        judge(&Presented { method, target, body, now, ..presented(&peer, headers) }, signer)
     }
 
     fn verify(&self) -> Result<(), IdentityError> {

@@ -12,31 +12,14 @@ use super::template::{Template, VariableError};
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TestError {
     /// The operator compares another kind of key.
-    #[error("`{operator}` compares {compares}, and `{}` is {}", key.as_str(), key.kind().as_str())]
-    Mismatch {
-        /// The operator.
-        operator: Operator,
-        /// The kind that it compares.
-        compares: &'static str,
-        /// The key.
-        key: Key,
-    },
+    #[error("`{}` compares {}, and `{}` is {}", .0, .1, .2.as_str(), .2.kind().as_str())]
+    Mismatch(Operator, &'static str, Key),
     /// The key may have several values, but the operator does not say which must match.
-    #[error("`{}` may have several values: `{operator}` does not say how many must match", key.as_str())]
-    Several {
-        /// The operator.
-        operator: Operator,
-        /// The key.
-        key: Key,
-    },
+    #[error("`{}` may have several values: `{}` does not say how many must match", .1.as_str(), .0)]
+    Several(Operator, Key),
     /// The key has one value, but the operator is for several.
-    #[error("`{operator}` is for several values, but `{}` has at most one", key.as_str())]
-    One {
-        /// The operator.
-        operator: Operator,
-        /// The key.
-        key: Key,
-    },
+    #[error("`{}` is for several values, but `{}` has at most one", .0, .1.as_str())]
+    One(Operator, Key),
     /// There is no value to compare with.
     #[error("a value is required")]
     NoValue,
@@ -81,11 +64,11 @@ impl Test {
     /// See [`TestError`].
     pub fn new(operator: Operator, key: Key, values: &[&str]) -> Result<Self, TestError> {
         if let Some(kind) = operator.compare.kind().filter(|kind| *kind != key.kind()) {
-            return Err(TestError::Mismatch { operator, compares: kind.as_str(), key });
+            return Err(TestError::Mismatch(operator, kind.as_str(), key));
         }
         match (operator.over, key.has_several() && operator.compare != Compare::Absence) {
-            (None, true) => return Err(TestError::Several { operator, key }),
-            (Some(_), false) => return Err(TestError::One { operator, key }),
+            (None, true) => return Err(TestError::Several(operator, key)),
+            (Some(_), false) => return Err(TestError::One(operator, key)),
             (None, false) | (Some(_), true) => {}
         }
         if values.is_empty() {
