@@ -77,7 +77,9 @@ impl<'a> Service<Entrusted<'a>> for Forward {
                     }
                 }
             }
-            Err(error) => SendOutcome::nothing(error.into()),
+            Err(error) => {
+                SendOutcome { result: Err(error.into()), timing: Timing::default(), signature: None }
+            }
         };
         let elapsed = started.elapsed();
         *template.trail(record).duration.get_or_insert_default() += elapsed;
@@ -140,12 +142,6 @@ impl Forward {
             template.trail(record).maybe_sent = before;
         }
         Ok(SendOutcome { result, timing: Timing { dated, elapsed: started.elapsed() }, signature })
-    }
-}
-
-impl SendOutcome {
-    fn nothing(error: SendError) -> Self {
-        Self { result: Err(error), timing: Timing::default(), signature: None }
     }
 }
 

@@ -177,7 +177,7 @@ where
     /// Looks the job up with one call, which is retried like any other.
     async fn look_up(&self, pending: &mut Pending<'_>, deadline: Instant) -> Result<LookupResult, Refusal> {
         let view = pending.looked_up()?;
-        let job = view.job().ok_or_else(|| Refusal::bug("a look-up of no job"))?;
+        let job = view.job().ok_or_else(|| Refusal::bug("a lookup of no job"))?;
         let answered = self.act.call(Compose::lookup(pending, &view, deadline)?).await;
         let found = match seen(answered, &view)? {
             Ok(answered) => match answered.into_lookup(job) {

@@ -217,24 +217,20 @@ impl Refusal {
         if !local {
             return self.to_string();
         }
+        let caller = fmt::from_fn(|f| caller.map_or(Ok(()), |caller| write!(f, " (caller: `{caller}`)")));
         let mut message = String::with_capacity(TYPICAL_DENIAL);
+        match denial {
+            Denial::ByRule(rule, location) => {
+                write!(message, "{self}: rule `{rule}` at {location} denies it{caller}")
+            }
+            Denial::NoRule(None) => write!(message, "{self}: no rule allows this call{caller}"),
+            Denial::NoRule(Some(closest)) => {
+                write!(message, "{self}: no rule allows this call{caller}; {closest}")
+            }
+        }
         // A string takes whatever is written.
-        self.write_denial(denial, caller, &mut message).ok();
+        .ok();
         message
-    }
-
-    fn write_denial(&self, denial: &Denial, caller: Option<&str>, out: &mut String) -> fmt::Result {
-        match denial {
-            Denial::ByRule(rule, location) => write!(out, "{self}: rule `{rule}` at {location} denies it"),
-            Denial::NoRule(_) => write!(out, "{self}: no rule allows this call"),
-        }?;
-        if let Some(caller) = caller {
-            write!(out, " (caller: `{caller}`)")?;
-        }
-        match denial {
-            Denial::NoRule(Some(closest)) => write!(out, "; {closest}"),
-            Denial::NoRule(None) | Denial::ByRule(..) => Ok(()),
-        }
     }
 }
 

@@ -75,25 +75,20 @@ struct TrialOutcome {
     timing: Timing,
 }
 
-impl TrialOutcome {
-    fn unconnected(error: SendError) -> Self {
-        Self { result: Err(error), timing: Timing::default() }
-    }
-}
-
 impl Trial {
     /// Tries the credential of a project with one call, unless the drain time-out is over.
     pub async fn of(project: &Project, cutoff: &Cutoff, deadline: Instant) -> Self {
         match attempt(project, cutoff, deadline).await {
             Ok(trial) => trial,
-            Err(refusal) => Self::unsent(&refusal),
+            Err(refusal) => Self {
+                accepted: Acceptance::Unknown,
+                sent: false,
+                signed: false,
+                status: None,
+                error_code: None,
+                problem: Some(refusal.to_string()),
+            },
         }
-    }
-
-    fn unsent(refusal: &Refusal) -> Self {
-        let problem = Some(refusal.to_string());
-        let (accepted, sent, signed) = (Acceptance::Unknown, false, false);
-        Self { accepted, sent, signed, status: None, error_code: None, problem }
     }
 
     fn ended(sent: &TrialOutcome, row: Row) -> Self {
@@ -128,7 +123,7 @@ async fn attempt(project: &Project, cutoff: &Cutoff, deadline: Instant) -> Resul
         // There is no further wait.
         Ok(_) if cutoff.is_over() => return Err(Refusal::Draining),
         Ok(connected) => query.send(connected, &leased, upstream.clock()).await?,
-        Err(error) => TrialOutcome::unconnected(error.into()),
+        Err(error) => TrialOutcome { result: Err(error.into()), timing: Timing::default() },
     };
     let row = AttemptOutcome::of(&sent.result, sent.timing.dated).row();
     if let Some(change) = permit.end(row.upstream, Instant::now()) {
