@@ -121,17 +121,17 @@ fn rule(shape: &str, number: usize, of: usize) -> Rule {
     let (callers, projects, jobs) = match shape {
         // Names, and patterns of jobs.
         "own" => (caller(of), "media-prod", format!("job-{number:05}-*")),
-        // The same, and what jobs begin with is not of one length.
+        // The same, with job prefixes of several lengths.
         "lengths" => (caller(of), "media-prod", format!("{number}-*")),
-        // Patterns in all lists: a team's services, projects of a kind, jobs by what they end with.
+        // Patterns in all lists: a team's services, projects of a kind, jobs by suffix.
         "patterns" => (format!("team-{of:04}-*"), "media-*", format!("job-{number:05}-*1")),
-        // Patterns of callers that cross: those of every hundredth team.
+        // Overlapping patterns of callers: those of every hundredth team.
         "crossing" => (format!("*{:02}-api", of % 100), "*-prod", format!("job-{number:05}-*")),
         // Rules for every caller.
         "everybody" => ("*".into(), "*", format!("job-{number:05}-*")),
-        // The same pattern in all rules, each on a condition that does not hold, but for the last.
+        // The same pattern in all rules, each with a condition that does not hold, except the last.
         "conditions" => ("*".into(), "*", "*".into()),
-        // Patterns of jobs that have all their texts in common.
+        // Job patterns that share all their texts.
         "digits" => {
             let digit = |power| number / 10_usize.pow(power) % 10;
             ("*".into(), "*", format!("*{}*{}*{}*{}*", digit(3), digit(2), digit(1), digit(0)))

@@ -46,7 +46,7 @@ pub(super) struct Output {
     failure: Option<SinkFailure>,
     /// The announced calls without a record, if calls are announced.
     in_flight: Option<InFlightIntents>,
-    /// Whether the file was removed and could not be opened anew.
+    /// Whether the file was removed and could not be reopened.
     gone: bool,
     /// Since when the path has another file or none.
     moved: Option<Instant>,

@@ -76,7 +76,7 @@ impl Directory {
         self.write(file, &text.replacen(from, to, 1));
     }
 
-    /// The report without the directory, which is another in every run.
+    /// The report without the directory, which differs in every run.
     fn report(&self) -> String {
         let report = match load_at(&self.path("proxy.yaml"), LoadPhase { now: now(), reload: false }) {
             Ok(loaded) => loaded.warnings,
@@ -86,19 +86,19 @@ impl Directory {
     }
 }
 
-/// The day on which the mistakes are made.
+/// The date of the mistakes.
 fn now() -> DateTime<Utc> {
     parse_moment("2027-01-15").unwrap()
 }
 
-/// Made once: it takes longer than loading.
+/// Created once, as it takes longer than loading.
 fn certificate() -> String {
     static PEM: LazyLock<String> =
         LazyLock::new(|| rcgen::generate_simple_self_signed(["mpc.example".to_owned()]).unwrap().cert.pem());
     PEM.clone()
 }
 
-/// A certificate with its key, the same of long ago, and the key of another.
+/// A certificate with its key, an expired one, and the key of another.
 fn tls_files() -> [(&'static str, String); 4] {
     static FILES: LazyLock<[(&str, String); 4]> = LazyLock::new(|| {
         let (key, other) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
@@ -116,7 +116,7 @@ fn tls_files() -> [(&'static str, String); 4] {
     FILES.clone()
 }
 
-/// One of `cases.txt`.
+/// A case of `cases.txt`.
 struct Case {
     name: String,
     file: String,

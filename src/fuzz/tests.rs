@@ -79,7 +79,7 @@ fn the_plain_reading_knows_every_operation_of_the_catalogue() {
     assert_eq!(read.collect::<BTreeSet<_>>(), known.collect());
 }
 
-/// A run of the fuzzer, the same for the same seed.
+/// A run of the fuzzer, determined by its seed.
 struct Run {
     executions: u64,
     seed: u64,

@@ -1,4 +1,4 @@
-//! Which credentials identify whom, and that no weaker one replaces an invalid one.
+//! Which credentials identify which caller, and that no weaker one replaces an invalid one.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

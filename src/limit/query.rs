@@ -7,7 +7,7 @@ use crate::{identity::CallerId, reason::Reason};
 /// The call that limits are applied to.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitQuery<'a> {
-    /// Whose.
+    /// The caller to look at.
     pub caller: &'a CallerId,
     /// The IAM action.
     pub action: &'a str,
@@ -49,7 +49,7 @@ pub enum Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .scope.reason())]
 pub struct Exceeded {
-    /// Whose.
+    /// The holder of the limit.
     pub scope: Scope,
     /// When there is room again, if nobody else takes it.
     pub retry_after: Duration,

@@ -1,4 +1,4 @@
-//! Which targets are operations, and which are not.
+//! Targets that are operations, and others.
 
 use super::*;
 use crate::reason::Reason;
@@ -8,7 +8,7 @@ fn parsed(target: &str) -> Result<(Form, String, String), TargetError> {
         .map(|t| (t.operation().form.unwrap(), t.project().to_string(), t.job().unwrap().to_string()))
 }
 
-/// A target of the whole life of a job.
+/// A target for each call in the life of a job.
 fn read(method: &str, target: &str) -> Result<Target, TargetError> {
     Target::parse(method, target)
 }

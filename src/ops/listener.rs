@@ -95,7 +95,7 @@ impl Ops {
     }
 }
 
-/// Serves the admin socket, and binds it anew if its file is lost.
+/// Serves the admin socket, and binds it again if its file is lost.
 async fn operate(mut listener: UnixListener, mut file: SocketFile, admin: Admin) {
     let health = admin.status.health().clone();
     loop {

@@ -1,4 +1,4 @@
-//! The decision, in examples and against the plain reading.
+//! The decision, in examples and against a literal implementation.
 
 use proptest::prelude::*;
 
@@ -156,7 +156,7 @@ fn a_policy_that_is_only_observed_says_what_it_would_and_denies_nothing() {
     }
 }
 
-/// Numbers that look random, from a seed.
+/// Pseudo-random numbers from a seed.
 struct Dice(u64);
 
 impl Dice {
@@ -237,7 +237,7 @@ proptest! {
         let mut more = rules;
         more.insert(at.min(more.len()), Rule { effect: Deny, ..denial });
         let after = fixture::compile(more).decide(&asked.call()).applied();
-        // What was denied stays so, and what may be does not become certain.
+        // A denied call stays denied, and an undetermined one does not become allowed.
         prop_assert!(before == Some(Allow) || after == Some(Deny) || (before, after) == (None, None));
     }
 
@@ -289,7 +289,7 @@ proptest! {
         if let (Some(before), after) = (before.decision(), after.decision()) {
             let after = after.unwrap();
             prop_assert_eq!(before.effect, after.effect);
-            // The named rule may be an earlier one, which was not known to hold before.
+            // The rule named may be an earlier one that was undetermined before.
             if let (Some(before), Some(after)) = (before.rule, after.rule) {
                 prop_assert!(before.effect == after.effect && after.location.line <= before.location.line);
             }

@@ -1,4 +1,4 @@
-//! Reloading, in a process of its own: the contents of files decide, whatever the events are.
+//! Reloading, in a separate process: the contents of files decide, whatever the events.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! Watches the file of a Unix socket. If it is removed, replaced or renamed, callers cannot find the socket, and the socket
 //! itself does not notice.
 //!
-//! The file is polled. When it is lost the socket is bound anew; until that succeeds, probes and `/status` report it.
+//! The file is polled. When it is lost the socket is bound again; until that succeeds, probes and `/status` report it.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 

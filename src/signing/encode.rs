@@ -1,4 +1,4 @@
-//! Canonical URL encoding: decodes once, then encodes every part anew.
+//! Canonical URL encoding: decodes once, then encodes every part again.
 //!
 //! Ambiguous text is rejected, never repaired. `.`, `..` and empty segments stay, because the gateway keeps them, too.
 
@@ -24,7 +24,7 @@ pub enum EncodeError {
     EmptyParameter,
 }
 
-/// Appends the canonical URI: each segment encoded anew, with a final `/`.
+/// Appends the canonical URI: each segment encoded again, with a final `/`.
 ///
 /// An escaped slash becomes a separator, so `a%2Fb` and `a/b` have the same signature.
 pub(super) fn push_path(out: &mut String, raw: &str) -> Result<(), EncodeError> {

@@ -1,7 +1,7 @@
 //! Lends each attempt the credential, and learns from the answer: [`Attempt`] → [`Entrusted`].
 //!
 //! It stands between `retry` and `forward`. Each attempt is lent one whole value. The answer then shows whether the
-//! credential and the endpoint's clock are right: an expired credential is renewed, and the call signed anew and sent once
+//! credential and the endpoint's clock are right: an expired credential is renewed, and the call signed again and sent once
 //! more; rejected signatures are counted before they lock the key. A call answered with 401 was certainly not executed.
 
 use std::sync::Arc;

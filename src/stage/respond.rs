@@ -112,7 +112,7 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
-    // Computed anew from the body.
+    // Recomputed from the body.
     header::CONTENT_LENGTH,
     PROXY_REQUEST_ID,
 ];

@@ -1,6 +1,6 @@
 //! Retries attempts that are safe to repeat: those certainly not executed, and once after a stale connection.
 //!
-//! It stands between `compose` and `sign`, so every attempt is signed anew. The table in `outcome` says what is safe.
+//! It stands between `compose` and `sign`, so every attempt is signed again. The table in `outcome` says what is safe.
 //! Anything else is never repeated, and the caller is told that the outcome is unknown. Retries stay a small share of all
 //! calls, because they do not help an upstream that fails for everybody.
 

@@ -1,4 +1,4 @@
-//! When files count as whole. In time that stands still unless a test lets it pass.
+//! When files count as complete, with a paused clock that tests advance.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn replace(path: &Path, text: &str) {
     fs::rename(path.with_extension("fresh"), path).unwrap();
 }
 
-/// Looks until the files are whole or as before, and says how long that took.
+/// Checks until the files are complete or as before, and returns the time that took.
 async fn settled(files: &mut Files) -> (WatchOutcome, Duration) {
     let started = Instant::now();
     loop {

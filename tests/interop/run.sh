@@ -6,7 +6,7 @@
 #   BINARY=target/debug/mpc-auth-proxy tests/interop/run.sh
 #
 # It needs Python 3.11 or later with venv, and PyPI the first time. The tests are unittest's: the SDK and a
-# validator of JSON Schema are installed. They live in .venv beside this file, which is made anew when requirements.txt changes.
+# validator of JSON Schema are installed. They live in .venv beside this file, which is recreated when requirements.txt changes.
 set -euo pipefail
 cd "$(dirname "$0")"
 

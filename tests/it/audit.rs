@@ -171,7 +171,7 @@ fn a_reader_that_does_not_read_refuses_calls_until_it_does() {
 fn records_that_found_no_room_are_written_when_there_is_some_and_nobody_calls() {
     let (reader, writer) = small_pipe();
     let proxy = Process::start(Setup::new(), writer, Stdio::null());
-    // All of them have begun before the first is over, and the pipe takes a few records.
+    // All begin before the first ends, and the pipe takes a few records.
     proxy.slow_down(Fault::LatencyMs(500));
     std::thread::scope(|scope| {
         for _ in 0..16 {

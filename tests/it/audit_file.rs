@@ -20,7 +20,7 @@ use crate::harness::{Mount, Process, Proxy, Record, Setup, cancel, wait_for};
 
 #[test]
 fn a_file_that_is_truncated_while_its_disk_fills_up_lets_no_call_act() {
-    // More than is allocated ahead.
+    // More than is preallocated.
     let Some(mount) = Mount::of_kib(4096) else { return };
     let sink = mount.inside("audit.log");
     let setup = Setup::new().section(&format!("audit: {{ sink: {} }}", sink.display()));
@@ -75,7 +75,7 @@ fn a_file_that_is_removed_is_noticed_and_made_anew() {
     let log = proxy.path("audit.log");
     assert_eq!(proxy.send(cancel("none")).status, 403);
     fs::remove_file(&log).unwrap();
-    // Also when nobody calls.
+    // Also without calls.
     let line = proxy.logged("the audit file was removed: created a new one");
     assert_eq!(line["path"], log.to_str().unwrap());
     let answer = proxy.send(cancel("none")).with_status(403);
@@ -193,7 +193,7 @@ fn a_second_proxy_on_the_file_is_told_who_has_it_and_closes_nothing() {
     wait_for("record", || (records(&log).len() == 2).then_some(()));
     let events: Vec<Value> = records(&log).iter().map(|record| record["error.type"].clone()).collect();
     assert!(!events.contains(&"PROXY.Interrupted".into()), "{events:?}");
-    // It keeps it, whatever it is told: nothing was rotated, and then something was.
+    // It keeps the file on SIGHUP, whether or not something was rotated.
     first.signal_and_wait(Signal::SIGHUP, "audit sink reopened");
     refused(&second, &first);
     fs::rename(&log, first.path("audit.log.1")).unwrap();
@@ -253,10 +253,10 @@ fn with_all_standard_descriptors_closed_nothing_takes_their_numbers() {
     for _ in 0..20 {
         assert_eq!(proxy.ask("proxy.sock", &cancel("none")).status, 403);
     }
-    // Not even a line of the log, which goes to standard error, is in the file.
+    // The file has no log line either: those go to standard error.
     assert_eq!(records(&log).len(), 20);
     for number in 0..3 {
-        // Who may not look into the process sees no more than that it works.
+        // Without permission to inspect the process one only sees that it works.
         if let Ok(target) = fs::read_link(format!("/proc/{}/fd/{number}", proxy.id())) {
             assert_eq!(target, Path::new("/dev/null"), "{number}");
         }

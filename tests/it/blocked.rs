@@ -79,7 +79,7 @@ fn on_a_full_disk_a_call_under_way_writes_its_record_into_the_room_that_was_kept
             records().into_iter().find(|record| record["event"] == "request")
         });
         written.says(json!({ "mpc.job_id": "answered", "outcome": "forwarded" }));
-        // It is told, by name, and with what the system says.
+        // It is reported with its name and the system's error.
         let line = proxy.logged("the audit sink is blocked: calls are refused until it accepts records");
         assert_eq!((&line["path"], &line["error"]), (&json!(sink), &json!(NO_SPACE)));
         let blocked = proxy.probe("/status").json()["audit"].clone();
@@ -87,7 +87,7 @@ fn on_a_full_disk_a_call_under_way_writes_its_record_into_the_room_that_was_kept
         assert_eq!(blocked["blocked"]["refused"], 50);
         let ready = proxy.probe("/readyz").with_status(503);
         assert!(ready.body.contains("[-] audit: the sink is blocked"), "{}", ready.body);
-        // And so is its end, though nobody calls.
+        // And so is its end, even without calls.
         mount.empty();
         let line = proxy.logged("the audit sink accepts records again");
         assert_eq!(
@@ -134,7 +134,7 @@ fn a_flood_into_a_stuck_pipe_is_refused_at_once_and_not_each_call_in_its_turn() 
     let started = Instant::now();
     flood(&proxy, 400);
     let took = started.elapsed();
-    // Half a second for each, of which some are at once, would be 50.
+    // Half a second for each, some of them at once, would be 50.
     assert!(took < Duration::from_secs(15), "{took:?}");
     drop(reader);
     assert_eq!(proxy.stop(), Some(3), "what nobody read is lost");
@@ -222,7 +222,7 @@ fn at_the_stop_a_reader_that_reads_slowly_gets_all_lines() {
     let mut proxy = Process::start(Setup::new(), writer, Stdio::null());
     let refused = flood(&proxy, WAITING);
     proxy.signal(Signal::SIGTERM);
-    // Longer than a reader is given that does not read at all.
+    // Longer than a stuck reader is given.
     let (mut text, mut page) = (Vec::new(), [0; 4096]);
     loop {
         thread::sleep(Duration::from_millis(8));

@@ -42,7 +42,7 @@ fn after_failures_in_a_row_calls_are_refused_and_nothing_is_sent() {
     until_passed(&proxy, "100211").with_status(204);
     is_closed(&proxy, &upstream);
     upstream.saw(6);
-    // Once a change.
+    // Once per change.
     proxy.logged("circuit breaker closed: upstream is back");
     let log = proxy.log();
     let opened = format!("\"endpoint\":\"{}\",\"last\":\"503 Service Unavailable\"", upstream.url());
@@ -78,7 +78,7 @@ fn while_all_fails_upstream_sees_hardly_more_than_one_call_a_second() {
         callers.into_iter().map(|caller| caller.join().unwrap()).sum()
     });
     let (seen, seconds) = (upstream.heads().len(), usize::try_from(started.elapsed().as_secs()).unwrap());
-    // Those under way when the fifth failed had been let go before.
+    // Those in flight at the fifth failure had been admitted before.
     assert!(seen <= 5 + 3 + seconds, "{seen} of {calls} in {seconds} s");
     works.store(true, Relaxed);
     assert_eq!(until_passed(&proxy, "100211").status, 204);
@@ -94,13 +94,13 @@ fn every_kind_of_failure_counts_and_no_answer_of_an_upstream_that_works() {
         for _ in 0..2 {
             assert_ne!(proxy.send(cancel("100211")).status, 204, "{name}");
         }
-        // It stays so until a call succeeds, however late it is asked.
+        // It stays half-open until a call succeeds, however late.
         assert_eq!(circuit(&proxy), json!(if fails { "open" } else { "closed" }), "{name}");
         upstream.saw(2);
     }
     let proxy = Setup::new().upstream("http://127.0.0.1:1").start();
     let statuses: Vec<u16> = (0..3).map(|_| proxy.send(cancel("100211")).status).collect();
-    // Attempts count, and the third of the second call is not made.
+    // Attempts count, so the third of the second call is not made.
     assert_eq!(statuses, [502, 502, 503]);
     let attempts: Vec<_> = proxy.audit(3).iter().map(|record| record["upstream.attempts"].clone()).collect();
     assert_eq!(attempts, [3, 2, 0]);

@@ -24,7 +24,7 @@ fn unfinished_heads_take_up_no_more_than_there_is_and_keep_nobody_out() {
             wire
         })
         .collect();
-    // As many as there is room for: 15 KiB each.
+    // As many as fit: 15 KiB each.
     wait_for("room", || (crowded(&proxy) >= 300 - 140).then_some(()));
     for _ in 0..3 {
         assert_eq!(proxy.send(&whole).status, 403);
@@ -70,7 +70,7 @@ fn a_call_is_not_sent_where_there_is_no_room_for_its_answer() {
             peer.write("HTTP/1.1 204 No Content\r\n\r\n");
         }
     });
-    // A token has no gate, as a key has whose answers are slow.
+    // A token has no gate, unlike an unconfirmed key.
     let proxy = Setup::new()
         .upstream(&upstream.url())
         .file("token", "MIIE")
@@ -82,7 +82,7 @@ fn a_call_is_not_sent_where_there_is_no_room_for_its_answer() {
     wait_for("calls upstream", || (upstream.heads().len() == 32).then_some(()));
     let answer = proxy.send(cancel("100211")).refused(503, "PROXY.Overloaded");
     proxy.record(&answer).says(json!({ "outcome": "refused", "upstream.attempts": 0 }));
-    // One that waits has its turn when there is room again.
+    // A waiting one gets its turn when memory is free again.
     let mut waits = proxy.sending(cancel("100211"));
     (0..33).for_each(|_| release.send(()).unwrap());
     assert!(held.iter_mut().chain([&mut waits]).all(|wire| wire.answer().status == 204));

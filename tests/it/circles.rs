@@ -44,7 +44,7 @@ fn a_circle_is_found_however_it_is_closed() {
         for closing in ["use super::B;", "use super::super::a::b::B;", "fn f(_: crate::a::B) {}"] {
             let c = format!("{closing}\npub struct C;\npub fn make() {{}}");
             assert_eq!(of(&[parent, ("a/b.rs", b), ("a/c.rs", &c)]), ["a: b, c"], "{b} {closing}");
-            // What tests import closes nothing, nor do comments and texts.
+            // Imports of tests close no circle, nor do comments and strings.
             let tested =
                 format!("pub struct C;\npub fn make() {{}}\n#[cfg(test)]\nmod tests {{ {closing} }}");
             assert_eq!(of(&[parent, ("a/b.rs", b), ("a/c.rs", &tested), ("a/tests.rs", closing)]), [""; 0]);
@@ -62,7 +62,7 @@ fn a_file_that_declares_a_folder_is_one_of_its_files() {
     let b = ("a/b.rs", "use super::Own;\npub struct B(Box<Own>);");
     assert_eq!(of(&[lib, ("a/mod.rs", holder), b]), ["a: b, mod"]);
     assert_eq!(of(&[lib, ("a.rs", holder), b]), ["a: b, mod"]);
-    // Folders within a folder are units of it, whichever of their files is meant.
+    // A nested folder is one unit, whichever of its files is named.
     let nested = [
         lib,
         ("a/mod.rs", "mod b;\nmod c;"),
@@ -161,7 +161,7 @@ impl Tree {
                 let shared = path.iter().zip(&target).take_while(|(a, b)| a == b).count();
                 let unit = |path: &Path| path.get(shared).cloned().unwrap_or_else(|| "mod".into());
                 let (from, to) = (unit(path), unit(&target));
-                // A folder's declaration that names one of its modules does not use it yet.
+                // Declaring a module does not import it.
                 if shared > 0 && from != to && (is_item || from != "mod") && (is_item || to != "mod") {
                     edges.entry(path[..shared].to_vec()).or_default().insert((from, to));
                 }

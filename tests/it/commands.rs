@@ -47,7 +47,7 @@ fn the_demo_shows_what_is_allowed_denied_unknown_and_refused_by_upstream() {
     records[6].says(json!({ "error.type": "PROXY.Unauthenticated", "outcome": "refused" }));
     records[7].says(json!({ "upstream.error_code": "MPC.10213", "outcome": "forwarded" }));
     assert_eq!(text.matches("$ curl -i -X ").count(), 8);
-    // Whose a job is is looked up, unless nobody is known to ask; what a new one is to be is in its body.
+    // A job's owner is looked up unless the caller is unknown; the facts of a new job are in its body.
     assert_eq!(text.matches("upstream saw nothing").count(), 2);
     let seen = |method: &str| lines().filter(|line| line.starts_with(&format!("{method} /v"))).count();
     assert_eq!((seen("POST"), seen("GET"), seen("DELETE")), (1, 5, 3));

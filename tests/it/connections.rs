@@ -24,7 +24,7 @@ fn slow_heads_make_room_for_whoever_comes_the_oldest_first() {
         let answer = proxy.send(cancel("none")).with_status(403);
         proxy.record(&answer).says(json!({ "outcome": "forwarded" }));
     }
-    // As many as had to go. What there was of their heads is no request, and has no record.
+    // The number closed. Their partial heads are no requests and have no records.
     let cut = cut(&proxy, "crowded");
     assert!((23..=25).contains(&cut), "{cut}");
     slow.drain(..cut).for_each(Wire::closed);
@@ -48,7 +48,7 @@ fn a_connection_that_never_brought_a_request_goes_before_one_that_did() {
         proxy.expect_records(1);
         assert_eq!(wire.ask(cancel("none")).status, 403);
     }
-    // Where all have brought one, it is the turn of the one that is idle for longest.
+    // If all have sent a request, the longest idle one is closed.
     let third = answered(&proxy);
     proven.closed();
     drop(third);
@@ -83,7 +83,7 @@ fn a_connection_ends_with_its_last_request_and_says_so() {
     let proxy = Setup::new().section("limits: { connection_requests: 3 }").start();
     proxy.expect_records(3);
     let mut wire = proxy.dial("app");
-    // What comes behind the last one is not read.
+    // Nothing after the last one is read.
     wire.write(request("DELETE", "/", &[]).repeat(4));
     let last = [(); 3].map(|()| wire.answer().all("connection").eq(["close"]));
     assert_eq!(last, [false, false, true]);
@@ -106,7 +106,7 @@ fn a_connection_ends_with_an_answer_when_it_is_old_and_no_call_is_lost() {
         sleep(Duration::from_millis(2));
     }
     assert!(connections > 3, "{connections}");
-    // One that is idle is not closed for its age: a request may be on its way.
+    // An idle one is not closed for its age, as a request may be on its way.
     let mut wire = answered(&proxy);
     sleep(Duration::from_millis(150));
     proxy.expect_records(1);
@@ -120,7 +120,7 @@ fn a_caller_that_does_not_read_its_answers_is_cut_off() {
     let proxy = Setup::new().section("limits: { idle_timeout: 300ms }").start().records_elsewhere();
     let mut stream = with_a_small_buffer(proxy.address("app"));
     stream.set_nonblocking(true).unwrap();
-    // It has proved itself, or it would be sent away for its refusals.
+    // It is authenticated, or its refusals would close it.
     stream.write_all(cancel("100211").as_bytes()).unwrap();
     let many = request("DELETE", "/", &[]).repeat(1000);
     wait_for("end of what it takes", || match stream.write(many.as_bytes()) {
@@ -129,7 +129,7 @@ fn a_caller_that_does_not_read_its_answers_is_cut_off() {
         Err(_) => Some(()),
     });
     assert_eq!(cut(&proxy, "answer"), 1);
-    // What it did not read is a reset, or ends within an answer.
+    // Unread answers end with a reset, or are cut.
     stream.set_nonblocking(false).unwrap();
     let mut rest = Vec::new();
     drop(stream.read_to_end(&mut rest));
@@ -180,7 +180,7 @@ fn without_a_descriptor_left_it_waits_makes_room_and_goes_on() {
     assert_eq!(proxy.send(cancel("100211")).status, 204);
     let open = fs::read_dir(format!("/proc/{}/fd", proxy.id())).unwrap().count();
     proxy.limit_open_files(u64::try_from(open + 10).unwrap());
-    // Far more than there are descriptors for. Those that it cannot accept wait in the system's queue.
+    // Far more than there are descriptors. Those it cannot accept wait in the backlog.
     let held: Vec<Wire> = (0..60).map(|_| proxy.dial("app")).collect();
     proxy.logged("cannot accept connections");
     for _ in 0..5 {
@@ -250,7 +250,7 @@ fn count(proxy: &Proxy, series: &str) -> usize {
 fn workers(proxy: &Proxy) -> Vec<(String, u64)> {
     let tasks = fs::read_dir(format!("/proc/{}/task", proxy.id())).unwrap();
     let worker = |task: fs::DirEntry| {
-        // One that has just ended is no worker.
+        // A thread that has just ended is no worker.
         let name = fs::read_to_string(task.path().join("comm")).ok()?;
         let status = fs::read_to_string(task.path().join("status")).ok()?;
         let waits = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;

@@ -35,7 +35,7 @@ fn calls_that_wait_for_the_keys_turn_are_not_sent_when_the_time_is_over() {
         for _ in 0..10 {
             calls.spawn(call(stack.clone()));
         }
-        // A key that was never believed signs three calls at once.
+        // An unconfirmed key signs three calls at once.
         tokio::task::block_in_place(|| held.has(3));
         cutoff.end();
         held.let_go();

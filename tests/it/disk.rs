@@ -66,7 +66,7 @@ fn a_disk_that_fills_up_and_empties_under_load_loses_no_record_and_no_call() {
             } else {
                 mount.empty()
             }
-            // What was allocated before is used up first.
+            // Preallocated space is used up first.
             wait_for("this status", || {
                 answers.push(ask(&mut wire, "none"));
                 (answers.last().unwrap().0 == status).then_some(())
@@ -115,7 +115,7 @@ fn a_write_beyond_what_a_file_may_hold_is_an_error_and_not_the_end() {
     let mut proxy = setup.start().records_elsewhere();
     let log = proxy.path("audit.log");
     assert_eq!(proxy.send(cancel("none")).status, 403);
-    // From now on, and so unknown to it.
+    // Set while it runs, so it does not know.
     proxy.limit_file_size(fs::metadata(&log).unwrap().len());
     assert_eq!(proxy.send(cancel("none")).status, 403);
     (0..3).for_each(|_| refused(&proxy));

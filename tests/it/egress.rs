@@ -24,7 +24,7 @@ fn a_configured_proxy_is_asked_to_connect_and_sees_nothing_of_the_request() {
     }
     assert_eq!(proxy.cloud().requests().len(), 2);
     assert_eq!(proxy.upstream_saw(2)[0].header("host"), Some("mpc.test"));
-    // One connection for both, and nothing of ours in its head.
+    // One connection for both, and none of our headers in CONNECT.
     assert_eq!(egress.saw(1), ["CONNECT mpc.test:443 HTTP/1.1\r\nhost: mpc.test:443\r\n\r\n"]);
     let status = proxy.probe("/status").json();
     assert_eq!(status["upstreams"][0]["proxy"], egress.url());
@@ -37,7 +37,7 @@ fn the_environment_names_a_proxy_where_the_file_does_not() {
         ("HTTPS_PROXY", "", Some("Basic dXNlcjpzM2NyM3Q=")),
         ("https_proxy", "", Some("Basic dXNlcjpzM2NyM3Q=")),
         ("ALL_PROXY", "", Some("Basic dXNlcjpzM2NyM3Q=")),
-        // The file's is another one, which leads nowhere.
+        // The file names another one, which is unreachable.
         ("HTTPS_PROXY", "upstream: { ca_file: ca.pem, proxy: 'http://127.0.0.1:1' }", None),
     ] {
         let (setup, egress) = behind(relaying);

@@ -57,7 +57,7 @@ fn a_reset_while_an_answer_is_written_ends_the_connection_at_once() {
         proxy.expect_records(1);
         wire.write(cancel("100211").repeat(2));
         queues.something_is_not_taken();
-        // Closed with nothing to linger for, a socket sends RST in place of FIN.
+        // With a linger time of zero the socket sends RST instead of FIN.
         setsockopt(&reset, Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
         drop((wire, reset));
         wait_for("end of the connection", || (connections(&proxy) == 0).then_some(()));

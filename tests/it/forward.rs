@@ -223,7 +223,7 @@ fn a_replaced_authority_is_trusted_by_new_connections_without_a_restart() {
     proxy.logged("configuration reloaded");
     assert_eq!(proxy.send(cancel("100211")).status, 204);
     proxy.upstream_saw(1);
-    // A connection that is open goes with the authority that it was trusted by.
+    // An open connection is closed once its authority is no longer trusted.
     proxy.write("ca.pem", &other);
     wait_for("end of the trust", || (proxy.send(cancel("100211")).status == 502).then_some(()));
 }
@@ -240,7 +240,7 @@ fn an_upstream_of_an_unknown_authority_or_another_name_is_sent_nothing() {
         assert!(answer.header("proxy-status").contains("error=tls_protocol_error"), "{what}");
         proxy.record(&answer).says(json!({
             "outcome": "failed", "error.type": "PROXY.UpstreamUnreachable", "upstream.status_code": null,
-            // A certificate that was wrong a moment ago still is.
+            // A certificate rejected a moment ago still is.
             "upstream.attempts": 1,
         }));
         proxy.upstream_saw(0);

@@ -58,7 +58,7 @@ fn a_file_that_names_callers_freezes_those_alone() {
     assert_eq!(proxy.send_to("team", oncall()).status, 403);
     let logged = proxy.logged("the freeze file freezes some callers");
     assert_eq!((&logged["callers"], &logged["reason"]), (&json!("editor-api"), &json!("drill")));
-    // Whoever is not known may have been misspelt.
+    // An unknown name may be a typo.
     freeze(&proxy, r#"{"callers":["oncal"]}"#);
     wait_for("everybody", || (found(&proxy)?["callers"] == Value::Null).then_some(()));
     for answer in [proxy.send(cancel("100211")), proxy.send_to("team", oncall())] {

@@ -154,7 +154,7 @@ fn asked(bytes: &[u8]) -> HashMap<String, Asked> {
         let is_cancel = |call: &oracle::Call<'_>| oracle::FORMS.contains(&call.form);
         let is_ours = |call: &oracle::Call<'_>| ["media-prod", PROJECT].contains(&call.project);
         let call = oracle::read(head, &GATE);
-        // Behind a create is its body; what is behind that depends on whether it was read to its end.
+        // A create is followed by its body; whether the next head is read depends on whether the body was.
         let behind = behind.get(call.map_or(0, |call| call.body)..).unwrap_or_default();
         let call = call.filter(|call| is_cancel(call) && is_ours(call));
         clean &= call.is_some() && !is_last(head);
@@ -176,7 +176,7 @@ fn is_last(head: &[u8]) -> bool {
 fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(BOUND)).unwrap();
-    // It may have hung up on the first of them.
+    // It may have hung up at the first of them.
     drop(stream.write_all(bytes));
     drop(stream.shutdown(Shutdown::Write));
     let mut answers = Vec::new();
@@ -253,7 +253,7 @@ fn serve(mut stream: TcpStream, address: SocketAddr, seen: &Mutex<Seen>) {
         }
         let job = job(&head, address).unwrap_or_else(|| {
             eprintln!("upstream was sent {head:?}");
-            // Seen by nobody's asking, it fails the test.
+            // A call nobody made fails the test.
             head.clone()
         });
         {
@@ -302,7 +302,7 @@ impl Proxy {
     fn start(upstream: &Upstream) -> Self {
         let address = free_address();
         let listener = format!("{{ name: app, bind: '{address}' }}");
-        // What is done once is counted: cancels only.
+        // Only cancels are counted, as they are executed once.
         let policy = "version: 1
 callers: { editor-api: { identify: [ { listener: app } ] } }
 rules:

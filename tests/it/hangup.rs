@@ -53,7 +53,7 @@ fn a_caller_that_resets_its_connection_is_served_exactly_once() {
     }
     wait_for("requests upstream", || (proxy.cloud().requests().len() == TIMES).then_some(()));
     for stream in streams {
-        // Closed with nothing to linger for, a socket sends RST in place of FIN.
+        // With a linger time of zero the socket sends RST instead of FIN.
         setsockopt(&stream, Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
     }
     all_cancelled_once(&proxy);

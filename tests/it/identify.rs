@@ -160,7 +160,7 @@ fn a_bearer_token_proves_its_caller_in_either_header() {
         vec![format!("Proxy-Authorization: Bearer {TOKEN}")],
         vec![format!("authorization: bearer   {TOKEN}")],
         vec![format!("Authorization: Bearer {TOKEN}"), format!("Proxy-Authorization: Bearer {TOKEN}")],
-        // What a client built on an SDK sends: signed with keys that are none.
+        // The request of an SDK client, signed with dummy keys.
         vec![SDK_SIGNATURE.into(), format!("Proxy-Authorization: Bearer {TOKEN}")],
     ] {
         let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
@@ -226,7 +226,7 @@ fn without_a_token_a_listener_for_tokens_knows_nobody() {
     let proxy = with_bearer();
     is_nobody(&proxy, "team", &cancel("100211"));
     is_nobody(&proxy, "team", &request("DELETE", TARGET, &[SDK_SIGNATURE]));
-    // Where reaching the listener is a proof of its own, an SDK's signature does no harm.
+    // If the listener identifies its caller, an SDK's signature does no harm.
     let answer = proxy.send_to("both", request("DELETE", TARGET, &[SDK_SIGNATURE])).with_status(204);
     proxy.record(&answer).says(json!({ "caller.id": "editor-api", "caller.identified_by": "listener" }));
     proxy.upstream_saw(1);

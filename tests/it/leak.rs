@@ -69,7 +69,7 @@ fn no_answer_of_the_cloud_shows_a_secret() {
             proxy.cloud().set_faults([fault.once()]);
             said.push(proxy.send(cancel("100211")));
         }
-        // The gateway repeats the canonical request of a signature that it does not believe.
+        // The gateway repeats the canonical request of a rejected signature.
         proxy.cloud().revoke_tokens();
         proxy.cloud().put_access_key(AccessKey { secret: Secret::new("another"), ..key() });
         said.push(proxy.send(cancel("100211")));
@@ -83,7 +83,7 @@ fn no_misbehaviour_of_upstream_makes_it_show_a_secret() {
     let all = broken::answers::all();
     let count = all.len();
     let upstream = broken::playing(all);
-    // Each of many failures is to be met.
+    // Every failure must occur.
     let section =
         "upstream: { attempt_timeout: 300ms, connect_timeout: 200ms, breaker: { failures: 1000000 } }";
     let proxy = with_key().upstream(&upstream.url()).section(section).start();

@@ -22,7 +22,7 @@ fn a_caller_has_its_burst_and_is_then_told_when_to_come_back() {
         &answer,
         "caller limit reached: its `limits` in the policy, or its share of `limits.in_flight`",
     );
-    // What was promised is true.
+    // The promised time is right.
     let seconds = answer.header("retry-after").parse().unwrap();
     assert!((1..=5).contains(&seconds), "{seconds}");
     thread::sleep(Duration::from_secs(seconds));

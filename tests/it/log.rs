@@ -20,7 +20,7 @@ fn a_log_that_nobody_reads_holds_up_nothing_and_tells_what_it_lost() {
     let (reader, writer) = small_pipe();
     let proxy = Process::start(Setup::new(), Stdio::null(), writer);
     freeze_and_thaw(&proxy, TOGGLES);
-    // Far more was logged than the pipe and the queue take.
+    // Far more lines than the pipe and the queue take.
     assert_eq!(proxy.ask("proxy.sock", &cancel("100211")).status, 204);
     let mut log = BufReader::new(reader).lines().map(|line| line.unwrap());
     let mut read = Vec::new();
@@ -57,7 +57,7 @@ fn records_and_log_in_one_pipe_that_nobody_reads_do_not_wait_for_each_other() {
         }
     });
     proxy.ask("proxy.sock", &cancel("100211")).is_refusal(503, "PROXY.AuditBlocked");
-    // 3 where the log took the room of a record, which is lost then.
+    // 3 if log lines took the space of a record, which is then lost.
     assert!([Some(0), Some(3)].contains(&proxy.stop()));
     drop(reader);
 }
@@ -154,7 +154,7 @@ fn what_keeps_it_from_starting_is_told_as_the_log_is_written() {
     ];
     for (setup, code, message) in cases {
         for (format, is_json) in [("auto", true), ("json", true), ("text", false)] {
-            // Of a file of which the rest is wrong.
+            // From a file that is otherwise wrong.
             let output = setup.run(&format!("run --log-format {format}"));
             told(&output, (code, message), is_json);
         }

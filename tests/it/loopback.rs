@@ -60,7 +60,7 @@ fn users_are_told_apart_on_one_listener() {
     for (uid, caller) in [(4001, "one"), (4002, "two")] {
         proxy.queue("100211");
         proxy.expect_records(1);
-        // As a shell can: no language is installed for this.
+        // With the shell alone, as no other language may be installed.
         let script = format!("exec 3<>/dev/tcp/{host}/{port}; printf %s \"$0\" >&3; head -n 1 <&3");
         let output = Command::new("bash")
             .args(["-c", &script, &cancel("100211")])
@@ -112,13 +112,13 @@ fn nobody_acts_as_the_user_who_got_their_port() {
     let proxy = Setup::new().policy(&by_owner(VICTIM.as_raw())).start().records_elsewhere();
     let address = proxy.address("app").parse().unwrap();
     for _ in 0..20 {
-        // A proxy that has no time for a moment.
+        // A proxy that is paused for a moment.
         proxy.signal(Signal::SIGSTOP);
         let mut victim = take_over(address);
         proxy.signal(Signal::SIGCONT);
         assert_ne!(victim.answer().status, 401);
     }
-    // Many at once, and no moment chosen.
+    // Many at once, at random moments.
     let end = Instant::now() + Duration::from_secs(2);
     let taken_over: usize = thread::scope(|scope| {
         let users: Vec<_> = (0..8)
@@ -148,7 +148,7 @@ pub(crate) fn take_over(to: SocketAddr) -> Wire {
         let theirs = ask_as(ATTACKER, ([127, 0, 0, 1], 0).into(), to, "stolen").unwrap();
         let from = theirs.local_addr().unwrap();
         Socket::from(theirs).set_linger(Some(Duration::ZERO)).unwrap();
-        // Some other thread may have got that port.
+        // Another thread may have got that port.
         if let Ok(own) = ask_as(VICTIM, from, to, "own") {
             return Wire::new(own);
         }

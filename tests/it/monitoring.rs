@@ -67,7 +67,7 @@ fn each_alert_is_tested() {
 
 #[test]
 fn what_is_asked_for_is_what_is_told() {
-    // Some are told of listeners with TLS only.
+    // Some only exist for listeners with TLS.
     let metrics = Setup::new().mesh(&Authority::new()).start().probe("/metrics").body;
     let told: BTreeSet<&str> = metrics
         .lines()
@@ -84,7 +84,7 @@ fn what_is_asked_for_is_what_is_told() {
         assert!(told.contains(family), "there is no metric {name}: {told:#?}");
     }
     let shown: BTreeSet<&str> = names(&dashboard).collect();
-    // Nobody looks at what no query has.
+    // A metric without a query is not looked at.
     let unused: Vec<&&str> = told
         .iter()
         .filter(|name| !shown.contains(**name) && !shown.contains(&*format!("{name}_bucket")))

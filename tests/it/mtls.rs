@@ -117,10 +117,10 @@ fn whoever_has_no_valid_certificate_is_not_let_in() {
             assert!(client.ask(&proxy, "mesh", cancel("100211")).is_err(), "{why}");
         }
     }
-    // The same authority may vouch for what is its own.
+    // The same authority may have issued the proxy's own certificate.
     let own = constrained.issue(Wanted::caller().dns("host.other.example"));
     ask(&proxy, &client(&authority, &own), &cancel("100211")).answer().refused(401, "PROXY.Unauthenticated");
-    // The log has the first of each cause.
+    // The log shows the first of each cause.
     let failed = "tls_handshake_failures_total{listener=\"mesh\",reason=\"rejected\"} 12\n";
     wait_for("count of all", || proxy.probe("/metrics").body.contains(failed).then_some(()));
     proxy.logged("TLS handshake failed");
@@ -239,7 +239,7 @@ fn what_is_not_tls_is_hung_up_on() {
     drop((&slow).read_to_end(&mut Vec::new()));
     let waited = begun.elapsed();
     assert!((Duration::from_secs(2)..BOUND).contains(&waited), "{waited:?}");
-    // And still there for others.
+    // And it still serves others.
     let cleaner = authority.issue(Wanted::caller().uri(CLEANER));
     assert_eq!(ask(&proxy, &client(&authority, &cleaner), &cancel("100211")).answer().status, 204);
 }
@@ -310,7 +310,7 @@ fn where_certificates_are_optional_a_token_proves_a_caller_and_a_bad_certificate
         let known = Client { version, ..client(&authority, &cleaner) };
         proxy.queue("100211");
         assert_eq!(ask(&proxy, &known, &cancel("100211")).answer().status, 204);
-        // Two proofs of two callers are none.
+        // Proofs of two callers identify neither.
         ask(&proxy, &known, &with(&[&token])).answer().is_refusal(401, "PROXY.Unauthenticated");
         let foreign = other.issue(Wanted::caller().uri(CLEANER));
         assert!(

@@ -41,7 +41,7 @@ fn what_somebody_asks_who_hangs_up_is_carried_out_and_recorded() {
     let mut proxy = with_admin();
     let unsettled = Unsettled::policy(&proxy);
     drop(ask(&proxy, "POST", "/reload"));
-    // Whoever notices that, has noticed it once this is answered.
+    // Once this is answered, the hang-up has been noticed.
     assert_eq!(proxy.ask_unix("admin.sock", &request("GET", "/status", &[])).status, 200);
     drop(unsettled);
     assert_eq!(proxy.interventions(1)[0]["operator.action"], "reload");

@@ -45,7 +45,7 @@ fn probes_are_answered_whoever_else_is_connected() {
     let held: Vec<TcpStream> = (0..64)
         .map(|number| {
             let mut stream = dial();
-            // Silent, or half way, or with answers that nobody reads.
+            // Silent, incomplete, or with unread answers.
             let sent = [String::new(), "GET /me".into(), request("GET", "/metrics", &[]).repeat(50)];
             stream.write_all(sent[number % 3].as_bytes()).unwrap();
             stream

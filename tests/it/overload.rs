@@ -19,7 +19,7 @@ use crate::harness::{Answer, Proxy, Scripted, Setup, TOKEN, Wire, cancel, reques
 fn three_times_too_much_is_refused_for_two_thirds_and_the_rest_goes_its_way() {
     let alone = Load::of(CAPACITY).run();
     let crowd = Load::of(3 * CAPACITY).run();
-    // Figures, for whoever looks; on a busy machine they prove nothing.
+    // For information: on a busy machine figures prove nothing.
     eprintln!("at capacity: {alone}\nat 3 times: {crowd}");
     assert_eq!(alone.refused.len(), 0, "what is not too much is not refused");
     assert!(crowd.refused.len() > crowd.passed.len(), "{crowd}");
@@ -151,7 +151,7 @@ fn call_until(proxy: &Proxy, over: &AtomicBool, figures: &Mutex<Figures>) {
             if answer.is_last() {
                 wire = proxy.dial("app");
             }
-            // Less patient than asked, and still no spinning.
+            // Less patient than `Retry-After`, but without spinning.
             thread::sleep(Duration::from_millis(5));
         } else {
             assert_eq!(answer.json()["error_code"], "MPC.10211", "{answer:?}");

@@ -193,7 +193,7 @@ rules:
     ] {
         assert!(page.contains(shown), "{shown} in {page}");
     }
-    // Whatever the path and the host are, they stand between tags.
+    // Path and host are text, whatever they contain.
     assert!(!page.contains("onmouseover=\"") && !page.contains(" onmouseover='"), "{page}");
 }
 

@@ -24,7 +24,7 @@ fn an_allowed_call_is_recorded_with_the_rule_that_allows_it() {
 #[test]
 fn what_no_rule_allows_is_denied() {
     for (rule, closest) in [
-        // Each rule allows everything but one thing of the call. Of those of others nothing is told.
+        // Each rule matches the call except for one part. Rules of other callers are not mentioned.
         (rule("other", "allow", "callers: [other], actions: ['*'], projects: ['*'], jobs: ['*']"), None),
         (
             rule("other", "allow", "callers: ['*'], actions: ['*'], projects: [media-test], jobs: ['*']"),

@@ -33,7 +33,7 @@ fn a_signal_in_its_first_milliseconds_is_a_clean_end() {
             [Signal::SIGHUP, Signal::SIGTERM].iter().all(|s| child.catches(*s)).then_some(())
         });
         child.signal(Signal::SIGHUP);
-        // No event to wait for: any moment will do.
+        // There is no event to wait for: any moment will do.
         sleep(Duration::from_millis(after));
         child.signal(Signal::SIGTERM);
         assert_eq!(child.code(), Some(0), "after {after} ms");
@@ -120,7 +120,7 @@ fn a_required_credential_is_waited_for_while_its_source_is_down() {
     assert_eq!(proxy.probe("/readyz").status, 200);
     assert!(agent.connections() >= 3);
     drop(proxy);
-    // One that says no.
+    // One that refuses.
     let agent = Scripted::answering("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n");
     let output = requiring(&agent).run("run");
     assert_eq!((output.status.code(), agent.connections()), (Some(5), 1));
@@ -128,7 +128,7 @@ fn a_required_credential_is_waited_for_while_its_source_is_down() {
 
 #[test]
 fn a_second_signal_ends_it_at_once_and_what_is_cut_is_recorded() {
-    // Of a key that is slow to be answered three signatures are made at once; a token has no such gate.
+    // An unconfirmed key makes three signatures at once; a token has no such gate.
     let mut proxy = Setup::new()
         .section("drain: { timeout: 60s }\nlimits: { request_deadline: 60s }")
         .file("token", "MIIE")

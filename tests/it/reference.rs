@@ -48,7 +48,7 @@ fn every_url_of_callers_is_there() {
     let known: Vec<_> =
         CATALOGUE.iter().map(|row| [row.method, row.template, row.action].map(str::to_owned)).collect();
     assert_eq!(documented, known);
-    // And each of them is one.
+    // And no others.
     let proxy = Setup::new().everything_allowed().start();
     for [method, url, _] in documented {
         proxy.queue("100211");
@@ -237,7 +237,7 @@ fn every_field_of_a_record_is_there_with_its_type() {
             assert_eq!(when.starts_with("always"), is_always, "{name}: {when}");
         }
     }
-    // And they are what is written.
+    // And they match what is written.
     let proxy = Setup::new().with_team().section("admin: { bind: 'unix:admin.sock' }").start();
     let known: BTreeSet<String> = table("## Audit records").iter().map(|row| plain(&row[0])).collect();
     let bearer = format!("Authorization: Bearer {TOKEN}x");
@@ -261,7 +261,7 @@ fn second_table(heading: &str) -> Vec<Vec<String>> {
 fn every_command_and_every_exit_code_is_there() {
     let folder = tempfile::tempdir().unwrap();
     program(&format!("man --out {}", folder.path().display()));
-    // Each command has its page, which a test of the manual sees to.
+    // The pages of commands are checked by `manual`.
     let pages =
         fs::read_dir(folder.path()).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap());
     let pages: BTreeSet<String> = pages.collect();

@@ -199,7 +199,7 @@ fn each_reload_says_what_changed() {
                 log.lines().rfind(|line| line.contains("\"configuration reloaded\"")).map(str::to_owned);
             line.filter(|line| line.contains(changed))
         });
-        // A share of the calls under way is a limit, too, and goes by how many callers there are.
+        // The share of calls in flight is a limit too, and depends on the number of callers.
         assert!(line.contains(&format!("\"changed\":\"{changed}")), "{line}");
     }
 }

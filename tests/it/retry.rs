@@ -190,7 +190,7 @@ fn an_upstream_that_asks_for_a_moment_gets_it_once() {
         (&*format!("HTTP/1.1 503 Later\r\nRetry-After: {}", in_a_second()), [DONE, DONE], 2),
         // Once, and by its last word.
         ("HTTP/1.1 429 Later\r\nRetry-After: 0", [STILL_BUSY, DONE], 2),
-        // Longer than is waited, or than anybody can know.
+        // Longer than the proxy waits, or not stated.
         ("HTTP/1.1 429 Later\r\nRetry-After: 3", [DONE, DONE], 1),
         ("HTTP/1.1 503 Later", [DONE, DONE], 1),
         ("HTTP/1.1 503 Later\r\nRetry-After: soon", [DONE, DONE], 1),
@@ -234,7 +234,7 @@ fn what_becomes_of_the_second_attempt_is_the_last_word_if_it_was_sent() {
     proxy.record(&answer).says(json!({
         "upstream.attempts": 2, "upstream.status_code": null, "outcome": "unknown",
     }));
-    // The second attempt is not made: upstream is left alone from here on.
+    // The second attempt is not made: the circuit breaker is open.
     let upstream = in_turn([LATER.replace(": 1", ": 0"), DONE.into(), DONE.into()]);
     let section = "upstream: { breaker: { failures: 1 } }";
     let proxy = Setup::new().on_one_core().upstream(&upstream.url()).section(section).start();

@@ -199,7 +199,7 @@ fn what_can_be_read_and_what_is_only_written_is_not_called_out_of_reach() {
         fs::remove_file(&log).unwrap();
         proxy.logged("the audit file was removed: created a new one");
         all_is_in_reach(&proxy, "in_force");
-        // The link is turned, as deployments do.
+        // The link is switched, as by deployments.
         symlink("two", proxy.path("next")).unwrap();
         fs::rename(proxy.path("next"), proxy.path("current")).unwrap();
         all_is_in_reach(&proxy, "in_force");

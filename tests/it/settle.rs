@@ -109,7 +109,7 @@ fn half_a_key_is_never_signed_with() {
             project_id: PROJECT.into(),
         });
         assert_eq!(call(&proxy), 204);
-        // Whole, and at once: only the other half is late.
+        // Complete at once: only the second half is late.
         proxy.write("ak", ak);
         calls_go_on(
             &proxy,
@@ -161,7 +161,7 @@ fn what_is_refused_for_a_reason_that_passes_is_taken_without_another_change() {
     let refused = proxy.logged("configuration not reloaded: the last good one stays in force");
     assert!(refused["problem"].as_str().unwrap().contains("its directory does not exist"), "{refused}");
     assert_eq!((&standing(&proxy)["state"], hash(&proxy)), (&json!("refused"), before.clone()));
-    // It has been tried again by then.
+    // It has been retried by then.
     sleep(Duration::from_secs(3));
     assert_eq!(reloads(&proxy, "failure"), "1", "counted once");
     let told = proxy.log().matches("configuration not reloaded").count();

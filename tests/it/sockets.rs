@@ -52,7 +52,7 @@ fn what_is_in_its_place_is_told_until_it_is_gone() {
             "folder" => fs::create_dir(&other).map(|()| None).unwrap(),
             _ => Some(UnixListener::bind(&other).unwrap()),
         };
-        // A folder replaces no file, and the file may be back at once.
+        // A folder cannot be renamed onto a file, and the file may be back at once.
         wait_for("replacement", || {
             if what == "folder" {
                 drop(fs::remove_file(&path));

@@ -139,14 +139,14 @@ fn each_reload_begins_and_ends_whether_it_is_taken_or_refused() {
     assert!(status.contains("policy.yaml:3:"), "{status}");
     reload(1);
     manager.until(is("RELOADING=1"));
-    // What stays refused is tried again, and is no reload each time.
+    // A refused configuration is retried, without a reload notification each time.
     manager.until(is("READY=1"));
     manager.is_silent_for(Duration::from_secs(4));
     proxy.write("policy.yaml", POLICY);
     manager.until(is("RELOADING=1"));
     manager.status("serving, policy ");
     proxy.write("half.yaml", "");
-    // Written in place, it may be half of one: pending is no reload that is under way.
+    // Written in place, it may be incomplete: a pending reload is not in progress.
     fs::write(proxy.path("policy.yaml"), POLICY).unwrap();
     proxy.signal(Signal::SIGHUP);
     manager.until(is("RELOADING=1"));

@@ -33,7 +33,7 @@ fn expired_token() {
     assert_eq!(run(async { Line::to(&proxy, "app").ask(cancel("none")).await.status }), 403);
     let (fetches, sent) = (fetches(&proxy), sent(&proxy));
     proxy.cloud().revoke_tokens();
-    // All of them are under way before the first is answered.
+    // All are in flight before the first is answered.
     proxy.cloud().set_faults([Fault::LatencyMs(100).until_cleared()]);
     let answered = run(crowd(calls, |job| cancelled(Arc::clone(&proxy), format!("t{job}"))));
     let (fetches, sent) = (self::fetches(&proxy) - fetches, self::sent(&proxy) - sent);
@@ -60,7 +60,7 @@ fn rotation_of_a_mounted_secret() {
     let setup = with_first_key(Setup::new()).credential(&format!("{{ files: {{ {files} }} }}"));
     let mounted = setup.path("mounted");
     let version = |number: usize| mounted.join(format!("..{number}"));
-    // As the kubelet does it: all files of a version at once, by one link.
+    // Like the kubelet: all files of a version at once, by one link.
     let mount = |number: usize| {
         fs::create_dir_all(version(number)).unwrap();
         for (name, text) in files_of(&key(number)) {
@@ -118,7 +118,7 @@ fn under_load(name: &str, proxy: Proxy, rotate: impl Fn(&Proxy, usize) + Sync) {
     assert!(!proxy.log().contains(held_back), "{}", proxy.log());
     let mut keys = HashSet::new();
     let records = trail::read(proxy, latency.len(), |record| {
-        // More than one attempt would be a signature that was not believed.
+        // More than one attempt would mean a rejected signature.
         record.says(
             json!({ "outcome": "forwarded", "http.response.status_code": 204, "upstream.attempts": 1 }),
         );

@@ -128,7 +128,7 @@ impl Open {
 
     pub(crate) fn leave(self, farewell: Farewell) {
         if let Farewell::Reset = farewell {
-            // Closed with nothing to linger for, a socket sends RST in place of FIN.
+            // With a linger time of zero the socket sends RST instead of FIN.
             setsockopt(&self.stream, Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
         }
     }

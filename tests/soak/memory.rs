@@ -19,7 +19,7 @@ fn memory() {
     let proxy = Arc::new(trail::start(Setup::new()));
     let (idle, alone, cpu) = (resident(&proxy), anonymous(&proxy), cpu(&proxy));
     let connected = run(async {
-        // A few at a time: it is about connections that idle, not about calls at once.
+        // A few at a time, as this is about idle connections, not concurrent calls.
         let lines = crowd(CALLERS, |caller| open(Arc::clone(&proxy), (caller..connections).step_by(CALLERS)));
         let _open = lines.await;
         anonymous(&proxy)
@@ -49,10 +49,10 @@ fn memory_of_calls() {
             peer.write("HTTP/1.1 204 No Content\r\n\r\n");
         }
     });
-    // A token has no gate, as a key has whose answers are slow.
+    // A token has no gate, unlike an unconfirmed key.
     let setup = Setup::new().upstream(&upstream.url()).file("token", "MIIE");
     let proxy = trail::start(setup.credential("{ token_file: { path: token } }"));
-    // Whatever is made once.
+    // Warms up everything that is created once.
     assert_eq!(proxy.send(cancel("100211")).status, 204);
     let before = anonymous(&proxy);
     held.store(true, Relaxed);

@@ -226,7 +226,7 @@ impl Ledger {
         let status = &record["http.response.status_code"];
         match self.answered.remove(&id) {
             Some(told) => assert_eq!(*status, told, "{record:?}"),
-            // Nobody heard of it but the proxy; once for each job.
+            // Only the proxy knows of it; once per job.
             None => assert!(self.hung_up.remove(record.text("mpc.job_id")), "{record:?}"),
         }
         if let Some(rule) = record["policy.rule"].as_str() {

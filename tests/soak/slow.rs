@@ -50,7 +50,7 @@ fn beside_slow_callers(name: &str, cap: impl Fn(usize) -> usize) {
     let alone = call();
     let beside = thread::scope(|scope| {
         let over = Over(&siege.over);
-        // On a thread of their own: what they do is not to be measured by those they do it to.
+        // On a separate thread, so as not to disturb the measured callers.
         scope.spawn(|| run(besiegers(&siege)));
         wait_for("slow callers", || siege.is_complete().then_some(()));
         let beside = call();
@@ -140,7 +140,7 @@ async fn legitimate(proxy: Arc<Proxy>, siege: Arc<Siege>, caller: usize) -> Took
 /// Is slow in one of three ways, and reconnects whenever it is cut off.
 async fn besiege(siege: Arc<Siege>, number: usize) {
     loop {
-        // Not all of them in step; and they are slow, also in coming back.
+        // Out of step, and slow to reconnect.
         sleep(4 * TICK.mul_f64(fastrand::f64())).await;
         let mut open = Open::dial(siege.to).await;
         siege.connected.fetch_add(1, Relaxed);
@@ -150,7 +150,7 @@ async fn besiege(siege: Arc<Siege>, number: usize) {
                 siege.cut.lock().unwrap().insert(number);
                 *siege.ends.lock().unwrap().entry(end).or_default() += 1;
             }
-            // Never reads, and asks for more.
+            // Sends more requests without reading.
             1 => {
                 let mut bytes = many();
                 while open.write(&bytes).await.is_ok() {

@@ -119,7 +119,7 @@ fn siege<T: Send>(name: &str, setup: Setup, connect: impl Fn(&Proxy) -> Option<T
         let besiegers: Vec<_> = (0..BESIEGERS).map(besieger).collect();
         besiegers.into_iter().flat_map(|besieger| besieger.join().unwrap()).collect()
     });
-    // Until what they sent has come.
+    // Until everything sent has arrived.
     thread::sleep(Duration::from_millis(500));
     let open = crate::trail::metrics(&proxy, "mpc_auth_proxy_connections ")["mpc_auth_proxy_connections"];
     let (peak, now) = (memory::peak(proxy.id()).unwrap(), anonymous(&proxy));

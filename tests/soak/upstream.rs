@@ -22,7 +22,7 @@ use crate::{
 
 #[test]
 fn all_503() {
-    // With a circuit that opens, and with one that hardly ever does: then only the budget keeps retries few.
+    // With a circuit breaker that opens, and one that hardly does, so that only the budget limits retries.
     asked_little("all_503, circuit as by default", "failures: 5");
     asked_little("all_503, circuit kept closed", "failures: 1000000");
 }
@@ -87,11 +87,11 @@ fn over_capacity() {
     let limits =
         format!("limits: {{ in_flight: {capacity}, connections: {connections}, buffer_bytes: {room}KiB }}");
     let proxy = Arc::new(trail::start(Setup::new().section(&limits)));
-    // So that a thousand calls a second may pass at most: it is not about how fast this machine is.
+    // At most a thousand calls a second, so that the speed of the machine does not matter.
     let latency = Duration::from_millis(50.max(capacity as u64));
     proxy.cloud().set_faults([Fault::LatencyMs(latency.as_millis() as u64).until_cleared()]);
     let crowd_of = |callers| run(crowd(callers, |caller| insist(Arc::clone(&proxy), caller, latency)));
-    // The key is proven first: no more than three calls at once may use one that never was.
+    // Confirms the key first: an unconfirmed one allows three calls at once.
     crowd_of(1);
     proxy.cloud().clear_requests();
     let (alone, refused_alone) = Insistent::together(crowd_of(capacity.div_ceil(2)));
@@ -136,7 +136,7 @@ impl Insistent {
 
 async fn insist(proxy: Arc<Proxy>, caller: usize, patience: Duration) -> Insistent {
     let (mut line, mut took, job) = (Line::to(&proxy, "app"), Insistent::default(), format!("o{caller}"));
-    // Not all in step: a load, and no row of bursts.
+    // Out of step: a steady load without bursts.
     sleep(patience.mul_f64(fastrand::f64())).await;
     for _ in 0..CALLS {
         proxy.queue(&job);
@@ -152,7 +152,7 @@ async fn insist(proxy: Arc<Proxy>, caller: usize, patience: Duration) -> Insiste
         let expected = if answer.status == 429 { "PROXY.RateLimited" } else { "PROXY.Overloaded" };
         answer.is_refusal(if answer.status == 429 { 429 } else { 503 }, expected);
         assert!(answer.header("retry-after").parse::<u64>().unwrap() > 0, "{answer:?}");
-        // Less patient than asked, and still no spinning.
+        // Less patient than `Retry-After`, but without spinning.
         sleep(patience.mul_f64(0.5 + fastrand::f64())).await;
     }
     took

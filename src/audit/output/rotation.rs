@@ -16,7 +16,7 @@ use super::{
 };
 
 impl Output {
-    /// Opens the file anew, unless it is the open one. Waiting lines go to the new one, including one partly written to the
+    /// Reopens the file, unless it is the open one. Waiting lines go to the new one, including one partly written to the
     /// other.
     pub(in crate::audit) fn reopen(&mut self) -> Result<(), OpenError> {
         let Target::File(path) = &self.target else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! What follows from the declarations of keys: schemas, samples, the reference. `BLESS=1` writes the first and the last.
+//! Schemas, samples and the reference follow the declarations of keys. `BLESS=1` writes schemas and reference.
 
 use super::super::kind::{Key, Presence, Rule, Shape};
 use super::super::schema::{File, schema};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const FILES: [(File, &str); 2] = [(File::Proxy, "proxy"), (File::Policy, "policy")];
 
-/// The file is what it should be; or is made so.
+/// Compares a file with its expected text, or writes it.
 fn is_written(path: &str, expected: &str) {
     let path = format!("{ROOT}/{path}");
     if std::env::var_os("BLESS").is_some() {
@@ -63,7 +63,7 @@ you type. Its first line must be `# yaml-language-server: $schema=PATH`, with th
 contents of the named files, the ranges of durations.
 ";
 
-/// What a shape has many of, and how a path to that goes on.
+/// The shape of a collection's items, and their path segment.
 fn inner(shape: &Shape) -> Option<(&'static str, &Shape)> {
     if let Shape::List(item) = shape {
         Some(("[]", item))
@@ -74,7 +74,7 @@ fn inner(shape: &Shape) -> Option<(&'static str, &Shape)> {
     }
 }
 
-/// The tables of a shape, and of what is in it.
+/// The tables of a shape and of its nested shapes.
 fn describe(text: &mut String, path: &str, shape: &Shape, says_reload: bool) {
     if let Some((suffix, inner)) = inner(shape) {
         return describe(text, &format!("{path}{suffix}"), inner, says_reload);
@@ -131,7 +131,7 @@ fn the_full_sample_has_every_key_and_says_of_it_what_its_declaration_says() {
     }
 }
 
-/// A file, and the comments that stand at each key, by its path.
+/// A file, and the comments of each key by its path.
 struct Sample<'t> {
     text: &'t str,
     comments: BTreeMap<String, Vec<String>>,
@@ -157,7 +157,7 @@ impl Sample<'_> {
         }
     }
 
-    /// The comment at the end of a line, which goes on below it.
+    /// The comment at the end of a line, continued below it.
     fn comment(&self, place: Position) -> String {
         let mut below = self.text.lines().skip(usize::try_from(place.line).unwrap() - 1);
         let Some((before, comment)) = below.next().unwrap().split_once(" # ") else { return String::new() };
@@ -184,7 +184,7 @@ impl Sample<'_> {
     }
 }
 
-/// The choices, the description, and what applies without it.
+/// The choices, the description and the default.
 fn comment_of(key: &Key) -> String {
     let mut comment = key.about.trim_end_matches('.').to_owned();
     // Names keep their capitals.

@@ -68,7 +68,7 @@ fn every_source_has_a_section_whose_configuration_is_valid() {
     }
 }
 
-/// The source of `prod`, where this is the section `credentials` of an otherwise valid configuration.
+/// The source of `prod`, if this is the section `credentials` of an otherwise valid configuration.
 fn loaded(credentials: &str) -> Source {
     let directory = Directory::of(&format!("{SAMPLES}/minimal"));
     for secret in

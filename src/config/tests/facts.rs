@@ -1,4 +1,4 @@
-//! What is said of the facts of jobs: in projects, in records, in rules.
+//! Facts of jobs in projects, records and rules.
 
 use super::*;
 use crate::audit::RecordedFacts;

@@ -1,4 +1,4 @@
-//! Many mistakes: each costs the same, however many there are of them and of names.
+//! Many mistakes: the cost of each does not depend on the number of mistakes and names.
 
 use super::super::names::did_you_mean;
 use super::super::redact::Lines;
@@ -7,7 +7,7 @@ use super::*;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// How long a processor worked on this for this thread, at best of three.
+/// The CPU time of this thread for this, the best of three.
 fn worked(mut work: impl FnMut()) -> Duration {
     let so_far = || {
         let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
@@ -21,7 +21,7 @@ fn worked(mut work: impl FnMut()) -> Duration {
     (0..3).map(once).min().unwrap()
 }
 
-/// Ten times as much takes ten times as long, where each with each would take a hundred times as long.
+/// Ten times the input takes ten times as long; a quadratic cost would be a hundred times.
 fn assert_in_proportion(mut work: impl FnMut(usize)) {
     let [few, many] = [500, 5_000].map(|count| worked(|| work(count)));
     assert!(many < few * 40, "{few:?}, and for ten times as many {many:?}");
@@ -44,7 +44,7 @@ fn policy(callers: usize, rules: usize, caller: fn(usize) -> String) -> String {
     text
 }
 
-/// The report on a policy, as a person reads it.
+/// The report on a policy, as shown to users.
 fn report(directory: &Directory, policy: &str) -> String {
     directory.write("policy.yaml", policy);
     directory.report()

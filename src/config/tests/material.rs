@@ -1,8 +1,8 @@
-//! Keys, certificates and listeners that are not what they should be.
+//! Wrong keys, certificates and listeners.
 
 use super::*;
 
-/// What was meant to be a key, a profile, a token or a password.
+/// Malformed keys, profiles, tokens and passwords.
 pub(super) const NO_KEYS: [(&str, &str); 12] = [
     ("ak.quoted", "\"HPUAQ5F3EXAMPLE00001\"\n"),
     ("sk.lines", "5ec2e7-va1ue\nan0ther-va1ue\n"),
@@ -18,7 +18,7 @@ pub(super) const NO_KEYS: [(&str, &str); 12] = [
     ("password.lines", "5ec2e7-va1ue\n\n5ec2e7-va1ue\n"),
 ];
 
-/// Certificates and keys that a lenient reader would take a part of.
+/// Certificates and keys of which a lenient parser would accept a part.
 pub(super) fn no_pem() -> [(&'static str, String); 6] {
     let (whole, [_, _, (_, key), _]) = (certificate(), tls_files());
     let half: String = whole.lines().take(3).map(|line| format!("{line}\n")).collect();
@@ -67,7 +67,7 @@ fn who_reaches_a_listener_with_tls_is_nobody_unless_that_is_accepted() {
     assert!(told.contains(&(Severity::Error, message.into())), "{told:?}");
     directory.change("proxy.yaml", tls, &format!("{tls}\n    unsafe_listen: true"));
     assert_eq!(directory.told(false), []);
-    // Of a socket that is passed, only the process that gets it knows who can reach it.
+    // Only the process that gets a passed socket knows who can reach it.
     directory.change("proxy.yaml", "    unsafe_listen: true\n", "");
     directory.change("proxy.yaml", "bind: 0.0.0.0:8081", "bind: systemd:mesh");
     let settings = load(&directory.path("proxy.yaml")).unwrap().settings;

@@ -1,4 +1,4 @@
-//! Plain scalars: what YAML takes for a number, and a person for a name.
+//! Plain scalars: numbers to YAML, names to people.
 
 use super::*;
 use crate::policy::Glob;

@@ -1,4 +1,4 @@
-//! The life of a credential, in time that stands still unless a test lets it pass.
+//! The life of a credential, with a paused clock that tests advance.
 
 use std::{
     collections::VecDeque,
@@ -31,7 +31,7 @@ struct Scripted {
 }
 
 enum ScriptedResult {
-    /// A token, or a key whose name begins with `AK`, that lives so long, after so long.
+    /// A token, or a key if its name begins with `AK`, with this lifetime, returned after this delay.
     Gives(&'static str, Option<Duration>, Duration),
     Fails,
     RefusesPassword,
@@ -65,7 +65,7 @@ impl Scripted {
         Self { script: Arc::new(Mutex::new(script.into_iter().collect())), ..Self::default() }
     }
 
-    /// One that reads a file, which is not there yet.
+    /// A source that reads a file that does not exist yet.
     fn with_file(script: impl IntoIterator<Item = ScriptedResult>) -> (Self, tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret");
@@ -76,7 +76,7 @@ impl Scripted {
         self.asked.load(Relaxed)
     }
 
-    /// Starts the renewal. It ends with the set.
+    /// Starts the renewal, which ends with the set.
     fn start(&self) -> (Arc<CachedCredential>, JoinSet<()>) {
         let cached = Arc::new(CachedCredential::new("prod".into(), "scripted", KeyHealthRegistry::default()));
         let mut refresher = Refresher::of(Arc::clone(&cached), Box::new(self.clone()));

@@ -1,4 +1,4 @@
-//! Answers to views: what is believed of them, and what is shown of what is believed.
+//! Answers to views: what is accepted of them, and what is shown of that.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! Bodies of creates: which are accepted, what is found in them, and what is sent.
+//! Bodies of creates: which are accepted, which objects are found, and what is sent.
 
 use serde::Deserialize;
 
@@ -158,7 +158,7 @@ fn an_output_is_below_its_key_and_has_the_name_that_a_body_gives_it() {
     assert!(sent(&at_place("concats[].av_parameters[]", beside), None).is_ok(), "the readers agree");
 }
 
-/// What another reader might read otherwise is refused, with where and why.
+/// Anything ambiguous to other parsers is refused, with the location and the reason.
 fn is_refused(text: &str, at: usize, problem: Problem) {
     assert_eq!(sent(text, None), Err(BodyFault { at, problem }), "{text}");
     assert_eq!(sent(text, Some("editor-api")), Err(BodyFault { at, problem }), "{text}");

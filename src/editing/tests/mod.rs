@@ -1,4 +1,4 @@
-//! What is read of bodies and answers, and what is refused.
+//! Bodies and answers: what is accepted, and what is refused.
 
 use super::{
     fault::BodyFault,
@@ -12,7 +12,7 @@ mod answers;
 mod bodies;
 mod properties;
 
-/// What is found in a body that a caller sends.
+/// The result of parsing a caller's body.
 fn judged(text: &str, version: Version) -> Result<InspectedJob, BodyFault> {
     InspectedJob::of(&json::read(text.as_bytes(), &json::BODY)?, Places::of(version), Strictness::Caller)
 }

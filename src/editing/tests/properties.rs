@@ -1,4 +1,4 @@
-//! Whatever a body is: every bucket in it is found, by both readers, wherever it is moved and whatever is renamed.
+//! Any body: both parsers find every bucket in it, wherever it is moved and whatever is renamed.
 
 use bytes::Bytes;
 use proptest::{
@@ -14,7 +14,7 @@ use crate::{
     operation::Target,
 };
 
-/// Names of places, of members that decide, and others.
+/// Names of known places, of members that matter, and others.
 const NAMES: &[&str] = &[
     "input",
     "inputs",
@@ -81,7 +81,7 @@ fn object_of(members: Vec<(&str, Value)>) -> Value {
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
 }
 
-/// Every object that has a bucket, found by looking at everything. With the name of a file it is what it is joined to.
+/// Every object with a bucket, found by exhaustive search. A file name is joined to it.
 fn buckets(value: &Value) -> Vec<Object> {
     let members = value.as_object().into_iter().flatten().map(|(_, member)| member);
     let below = members.chain(value.as_array().into_iter().flatten()).flat_map(buckets);
@@ -147,7 +147,7 @@ proptest! {
             (at == chosen && !deciding.contains(&name)).then(|| "another".to_owned())
         });
         let (before, after) = (found(&body, version), found(&renamed, version));
-        // What is at no known place is both: whatever was forbidden to be read or written still is.
+        // An object at an unknown place counts as read and written: denied objects stay denied.
         let both: Vec<_> = buckets(&renamed);
         prop_assert_eq!(both.len(), buckets(&body).len());
         prop_assert!(before.inputs.iter().all(|object| after.inputs.contains(object)));

@@ -1,4 +1,4 @@
-//! Whose signature counts, and of what: the official SDKs' own, and what is wrong about others.
+//! Which signatures identify a caller: those of the official SDKs, and no others.
 
 use chrono::NaiveDateTime;
 use serde::Deserialize;
@@ -56,7 +56,7 @@ impl Request {
         Self::of(vectors.iter().find(|vector| vector.id == id).unwrap())
     }
 
-    /// What the SDK sends to cancel a job.
+    /// The SDK's request to cancel a job.
     fn cancel() -> Self {
         Self::named("cancel-v2-path", &vectors())
     }
@@ -117,7 +117,7 @@ fn other(id: &str) -> Request {
 #[test]
 fn what_the_official_sdk_signed_is_accepted() {
     let all = vectors();
-    // A key for this proxy has no security token, and what is said not to be covered of a body is no proof of it.
+    // A key for this proxy has no security token, and `UNSIGNED-PAYLOAD` proves no body.
     let unsigned = |vector: &Vector| {
         !vector.body_b64.is_empty() && vector.headers_out.iter().any(|(_, value)| value == UNSIGNED_PAYLOAD)
     };
@@ -157,7 +157,7 @@ fn a_signature_without_host_or_payload_is_still_of_this_request() {
         ("go-v2", "another agent", |r| r.set("user-agent", "curl")),
         ("go-v2", "a date less", |r| r.set("x-sdk-date", "20260115T082959Z")),
         ("go-v2", "a host more", |r| r.rewritten("user-agent;", "host;user-agent;")),
-        // Nothing is covered by what is said beside the signature.
+        // A header outside of the signature covers nothing.
         ("php-v2", "said no more", |mut r| {
             r.headers.remove(X_SDK_CONTENT_SHA256);
             r.rewritten("x-sdk-content-sha256;", "")
@@ -227,7 +227,7 @@ fn the_signature_is_of_this_request_and_no_other() {
     assert_eq!(Request::cancel().verify(), Ok(()));
 }
 
-/// With these headers, and right in every other way: signed by our own implementation.
+/// A request with these headers, otherwise valid, signed by our own implementation.
 fn signed(mut request: Request, headers: &[(&'static str, &str)]) -> Request {
     let given: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     let Request { method, target, body, signer, .. } = &request;
@@ -287,12 +287,12 @@ fn a_signature_counts_for_a_quarter_of_an_hour() {
     assert!(Request::cancel().set("x-sdk-date", "2026-01-15T08:30:00Z").verify().is_err());
 }
 
-/// What the SDK sends to create a job.
+/// The SDK's request to create a job.
 fn create() -> Request {
     Request::named("create-v1-concat-non-ascii", &vectors())
 }
 
-/// The same with what is said of its payload, beside the signature.
+/// The same with an unsigned header about its payload.
 fn saying(content: &str) -> Request {
     create().set("x-sdk-content-sha256", content)
 }
@@ -316,7 +316,7 @@ fn a_signature_over_a_body_is_of_this_body() {
     }
 }
 
-/// A create whose signature covers a header that says what the payload is, as the SDKs sign it.
+/// A create whose signature covers a header with the payload's hash, as by the SDKs.
 fn signed_as(content: &str, body: &[u8]) -> Request {
     let mut request = Request { body: body.to_vec(), ..create() };
     request.headers.remove("content-type");

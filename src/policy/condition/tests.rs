@@ -1,4 +1,4 @@
-//! The operators one by one, then all of them against a plain reading of the documentation.
+//! The operators one by one, then all against a literal implementation of the documentation.
 
 use std::collections::HashSet;
 
@@ -26,7 +26,7 @@ fn holds(condition: &str, facts: &str) -> bool {
     }
 }
 
-/// Each condition, the facts that it holds for, and those that it does not hold for.
+/// Conditions, each with facts for which it holds and for which it does not.
 fn assert_held(cases: &[(&str, &[&str], &[&str])]) {
     for (condition, holding, not_holding) in cases {
         for facts in *holding {
@@ -203,7 +203,7 @@ fn a_variable_is_what_the_call_has_letter_by_letter() {
         ("StringNotMatch mpc:UserData ${proxy:Caller}/*", "mpc:UserData=editor-api/1", false),
         ("StringNotMatch mpc:UserData ${proxy:Caller}/*", "mpc:UserData=oncall/1", true),
         ("StringMatch mpc:UserData a/*/${mpc:ProjectId}", "mpc:UserData=a/b/1111", true),
-        // The pattern of a listener's name is no pattern any more. No listener is called so but here.
+        // A pattern in a listener's name is taken literally.
         ("StringMatch mpc:UserData ${proxy:Listener}:x", "mpc:UserData=app:x listener=a*", false),
         ("StringMatch mpc:UserData ${proxy:Listener}:x", "mpc:UserData=a*:x listener=a*", true),
         ("StringMatch mpc:UserData ${proxy:Listener}", "mpc:UserData=app", false),

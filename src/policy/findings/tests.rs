@@ -1,11 +1,11 @@
-//! Each finding by itself, and that a rule that is said never to decide never does.
+//! Each finding by itself, and that a rule reported to never decide never does.
 
 use proptest::prelude::*;
 
 use super::super::fixture;
 use super::*;
 
-/// As `ID: PROBLEM`, of the problems that are wanted.
+/// The findings of the given kinds as `ID: PROBLEM`.
 fn told(rules: &[&str], wanted: fn(&Problem<'_>) -> bool) -> Vec<String> {
     let policy = fixture::policy(rules);
     let findings = policy.findings(fixture::now());
@@ -59,7 +59,7 @@ fn a_rule_about_jobs_that_have_no_id_yet_is_found_unless_it_is_about_all() {
         ("deny * mpc:*:cre* * **", Some(NOTHING)),
         ("deny * mpc:editingTask:create,mpc:editingTask:delete * 7", Some(NO_CREATE)),
         ("allow * mpc:editingTask:create * tmp-*,*", None),
-        // Somebody who means every action may well mean the existing ones.
+        // `*` may well mean the existing actions.
         ("deny * mpc:editingTask:* * keep-*", None),
         ("deny * * * keep-*", None),
     ] {

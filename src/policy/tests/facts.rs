@@ -5,7 +5,7 @@ use super::super::*;
 use crate::identity::CallerId;
 use Effect::Allow;
 
-/// `allow`, `deny` or the facts that are needed, the rule, and what the rules under observation say.
+/// `allow`, `deny` or the required facts, the rule, and the results of observed rules.
 fn said(policy: &Policy, asked: &str) -> String {
     let asked = OwnedCall::parse(asked);
     let names = |keys: Keys| keys.iter().map(Key::as_str).collect::<Vec<_>>().join("+");

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{config::Limits, metrics::Connections};
 
-/// A stage that panics is answered by the stack. This is about all that is around the stages.
+/// The stack handles panics of stages; this one is outside of the stages.
 #[tokio::test]
 async fn a_panic_half_way_gives_back_what_its_connection_had() {
     let limits = Limits { connections: 1, buffer_bytes: 100, ..Limits::default() };

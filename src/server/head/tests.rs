@@ -1,6 +1,6 @@
 use super::*;
 
-/// What comes of bytes that arrive at once, which is the same as of bytes that arrive one by one; and what is left.
+/// The result of parsing bytes, the same at once as one by one, and the unread rest.
 fn taken(bytes: &[u8], limits: &Limits) -> (Result<Option<Head>, HeadFault>, usize) {
     let mut at_once = BytesMut::from(bytes);
     let result = Recogniser::new(limits).take(&mut at_once);

@@ -37,7 +37,7 @@ async fn the_oldest_that_never_brought_a_call_goes_first() {
     drop(permits.remove(1));
     assert!(limiter.make_room());
     assert_eq!(asked_to_leave(&permits), [false, true]);
-    // Its request came meanwhile, and is answered first.
+    // Its request arrived meanwhile and is answered first.
     permits[1].state.enter(Phase::Working);
     assert!(limiter.make_room());
     assert_eq!(asked_to_leave(&permits), [true; 2]);
@@ -59,7 +59,7 @@ async fn where_all_are_at_work_each_answer_is_a_last_one_until_there_is_a_place(
     assert_eq!((before.elapsed(), limiter.is_crowded()), (Duration::ZERO, false));
 }
 
-/// A caller that lingers after its last answer held its place for half a second.
+/// A caller that lingered after its last answer once kept its place for half a second.
 #[tokio::test(start_paused = true)]
 async fn whoever_has_been_answered_for_the_last_time_makes_room_at_once() {
     let limiter = limiter(8);
@@ -81,7 +81,7 @@ async fn whoever_has_been_answered_for_the_last_time_makes_room_at_once() {
     assert_eq!(before.elapsed(), Duration::ZERO);
 }
 
-/// Time stands still while anything can be done, so that it moves shows a wake-up that got lost.
+/// The paused clock only advances when nothing can run, so an advance reveals a lost wake-up.
 #[tokio::test(start_paused = true)]
 async fn no_freed_place_is_lost_on_those_who_wait() {
     let (limiter, served) = (limiter(4), Arc::new(AtomicUsize::new(0)));
@@ -92,7 +92,7 @@ async fn no_freed_place_is_lost_on_those_who_wait() {
             let mut rng = fastrand::Rng::with_seed(seed);
             for _ in 0..500 {
                 let permit = limiter.permit().await;
-                // At work, so that it cannot be asked to leave.
+                // Busy, so it cannot be asked to leave.
                 permit.state.enter(Phase::Working);
                 for _ in 0..rng.usize(..4) {
                     yield_now().await;
@@ -110,7 +110,7 @@ async fn no_freed_place_is_lost_on_those_who_wait() {
     assert_eq!(limiter.places.available_permits(), 4);
 }
 
-/// On threads, with a running clock: each lost wake-up would cost a tick.
+/// With threads and a real clock: each lost wake-up would cost a tick.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_place_is_lost_between_threads() {
     let limiter = limiter(2);

@@ -25,7 +25,7 @@ async fn what_is_said_arrives_whole_both_ways_and_so_does_the_end() {
             }
             client.shutdown().await.unwrap();
             let mut heard = Vec::new();
-            // Without a goodbye this is an error.
+            // Without `close_notify` this is an error.
             client.read_to_end(&mut heard).await.unwrap();
             heard
         };

@@ -1,4 +1,4 @@
-//! The control endpoint: whatever a test in Rust can ask for, by HTTP.
+//! The control endpoint: everything a test in Rust can do, by HTTP.
 
 use super::keys::{Credential, cancel_with};
 use super::*;

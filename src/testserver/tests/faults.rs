@@ -62,7 +62,7 @@ async fn a_revoked_token_stays_revoked_and_others_do_not() {
     }
 }
 
-/// A request for each service that hands something out, which is granted.
+/// A successful request to each service that issues credentials.
 fn granted() -> [(Service, String, u16); 4] {
     [
         (Service::Iam, iam::sign_in("clipper", "right", PROJECT), 201),

@@ -11,7 +11,7 @@ pub(super) fn sign_in(user: &str, password: &str, project: &str) -> String {
     with_body("POST /v3/auth/tokens?nocatalog=true", &body.to_string())
 }
 
-/// Fails unless it is IAM's error of this status, and no token.
+/// Asserts IAM's error with this status, and no token.
 pub(super) fn assert_no_token(answered: &Answered, expected: u16, what: &str) {
     assert_eq!((answered.status, &answered.body["error"]["code"]), (expected, &json!(expected)), "{what}");
     assert_eq!(answered.header("x-subject-token"), None, "{what}");

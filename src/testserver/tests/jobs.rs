@@ -1,17 +1,17 @@
-//! The life of a job: made, shown, listed, cancelled; and what is odd about a cloud that a test has made odd.
+//! The life of a job: created, viewed, listed, cancelled; and the planted differences of the cloud.
 
 use super::{
     keys::{Credential, sign_with},
     *,
 };
 
-/// Asks with a user token.
+/// Sends a request with a user token.
 async fn ask(server: &TestServer, line: &str, body: &str) -> Answered {
     let token = server.cloud().issue_token(PROJECT);
     call(server, &with_header(&with_body(line, body), "X-Auth-Token", &token)).await
 }
 
-/// Asks with an access key's signature.
+/// Sends a request signed with an access key.
 async fn ask_signed(server: &TestServer, line: &str, body: &str) -> Answered {
     call(server, &sign_with(server, &Credential::permanent(), line, body)).await
 }

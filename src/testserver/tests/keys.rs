@@ -1,4 +1,4 @@
-//! Keys that were handed out: what they open, until when, and what a wrong signature costs.
+//! Issued keys: their permissions, lifetime, and the cost of a wrong signature.
 //!
 //! What is not signed by the official SDK is signed by the proxy's own signing, with which the stand-in shares
 //! nothing.
@@ -6,7 +6,7 @@
 use super::*;
 use crate::signing::{SigningKey, Unsigned, sign};
 
-/// A key as a client has it.
+/// A client's key.
 #[derive(Clone)]
 pub(super) struct Credential {
     pub(super) access: String,
@@ -15,14 +15,14 @@ pub(super) struct Credential {
 }
 
 impl Credential {
-    /// Reads what was handed out; the names are those of the three parts.
+    /// Parses an issued key by the names of its three parts.
     pub(super) fn read(body: &Value, [access, secret, token]: [&str; 3]) -> Self {
         let text = |name: &str| body[name].as_str().unwrap_or_else(|| panic!("no {name} in {body}"));
         let token = Some(Secret::new(text(token)));
         Self { access: text(access).into(), secret: Secret::new(text(secret)), token }
     }
 
-    /// The key that was there from the start.
+    /// The initial key.
     pub(super) fn permanent() -> Self {
         let AccessKey { id, secret, .. } = options().access_keys.remove(0);
         Self { access: id, secret, token: None }
@@ -34,7 +34,7 @@ impl Credential {
     }
 }
 
-/// A request signed now, by the server's clock.
+/// A request signed now by the server's clock.
 pub(super) fn sign_with(server: &TestServer, key: &Credential, line: &str, body: &str) -> String {
     let (method, target) = line.split_once(' ').unwrap();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -46,18 +46,18 @@ pub(super) fn sign_with(server: &TestServer, key: &Credential, line: &str, body:
     with_header(&with_body(line, body), "X-Project-Id", &format!("{PROJECT}{added}"))
 }
 
-/// Cancels job 100211, which waits again each time.
+/// Cancels job 100211, which is set waiting each time.
 pub(super) async fn cancel_with(server: &TestServer, key: &Credential) -> Answered {
     server.cloud().put_job(PROJECT, "100211", JobState::Waiting);
     call(server, &sign_with(server, key, &format!("DELETE {}", BY_PATH.0), "")).await
 }
 
-/// Moves the server's clock this far on from when the requests were signed.
+/// Moves the server's clock this far past the signing time of the requests.
 pub(super) fn move_clock(server: &TestServer, by: TimeDelta) {
     server.cloud().set_clock_offset(signed_at() + by - clock::now());
 }
 
-/// Fails unless the key opens the project until this long after it was handed out, and not longer.
+/// Asserts that the key is valid for exactly this long after being issued.
 pub(super) async fn assert_in_force(server: &TestServer, key: &Credential, lifetime: TimeDelta) {
     assert_eq!(cancel_with(server, key).await.status, 204);
     move_clock(server, lifetime - TimeDelta::minutes(1));

@@ -115,7 +115,7 @@ fn with_header(request: &str, name: &str, value: &str) -> String {
     request.replacen("\r\n", &format!("\r\n{name}: {value}\r\n"), 1)
 }
 
-/// Fails unless the time begins so, and is as long as a documented one.
+/// Asserts the beginning of the time, and the documented length.
 fn assert_ends(time: &Value, start: &str, documented: &str) {
     let time = time.as_str().unwrap();
     assert!(time.starts_with(start) && time.ends_with('Z') && time.len() == documented.len(), "{time}");
@@ -125,7 +125,7 @@ struct Answered {
     status: u16,
     head: String,
     text: String,
-    /// The text as JSON; null where it is not.
+    /// The text as JSON; null if it is none.
     body: Value,
 }
 
@@ -134,18 +134,18 @@ impl Answered {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    /// The status, and the code in the gateway's or MPC's shape.
+    /// The status, and the code in the gateway's or MPC's format.
     fn error(&self) -> (u16, &str) {
         (self.status, self.body["error_code"].as_str().unwrap_or_default())
     }
 
-    /// The message in that shape.
+    /// The message in that format.
     fn message(&self) -> &str {
         self.body["error_msg"].as_str().unwrap_or_default()
     }
 }
 
-/// Sends one request on a connection of its own, and reads until the server closes it.
+/// Sends one request on a new connection, and reads until the server closes it.
 async fn call(server: &TestServer, request: &str) -> Answered {
     try_call(server, request).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! Signatures of access keys: those of the official SDK are believed, and nothing that differs from one.
+//! Signatures of access keys: those of the official SDK are accepted, and nothing that differs from one.
 
 use super::{
     answer::Problem,
@@ -73,7 +73,7 @@ fn what_the_official_sdk_signed_is_believed() {
 
 type Change = fn(&mut Seen);
 
-/// Each change to a genuine request, and why the request is refused then.
+/// Changes to a genuine request, each with the reason for refusing it.
 fn assert_refused(cases: Vec<(&str, Change, Unproven)>) {
     for (what, change, expected) in cases {
         let mut request = by_path();

@@ -71,7 +71,7 @@ pub(crate) fn all() -> Vec<Misbehaviour> {
 }
 
 const TEXTS: &[(&str, Expected, &str)] = &[
-    // Not an answer to be passed on.
+    // No final answer.
     ("301", Malformed, "HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"),
     ("302", Malformed, "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"),
     ("304", Malformed, "HTTP/1.1 304 Same\r\nX-Request-Id: {id}\r\n\r\n"),
@@ -86,20 +86,20 @@ const TEXTS: &[(&str, Expected, &str)] = &[
     ("the preface of HTTP/2", Malformed, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     ("frames of HTTP/2", Malformed, "\0\0\x12\x04\0\0\0\0\0"),
     ("lower case", Malformed, "http/1.1 204 No Content\r\n\r\n"),
-    // A status line that is none.
+    // Invalid status lines.
     ("no status", Malformed, "HTTP/1.1\r\n\r\n"),
     ("status 000", Malformed, "HTTP/1.1 000 None\r\n\r\n"),
     ("status 99", Malformed, "HTTP/1.1 99 Low\r\n\r\n"),
     ("status 600", Malformed, "HTTP/1.1 600 High\r\nContent-Length: 0\r\n\r\n"),
     ("status 1000", Malformed, "HTTP/1.1 1000 Higher\r\n\r\n"),
     ("status 2O4", Malformed, "HTTP/1.1 2O4 No Content\r\n\r\n"),
-    // Headers that are none.
+    // Invalid headers.
     ("a header without a colon", Malformed, "HTTP/1.1 204 No\r\nnonsense\r\n\r\n"),
     ("a space before the colon", Malformed, "HTTP/1.1 204 No\r\nContent-Length : 0\r\n\r\n"),
     ("a header that goes on", Malformed, "HTTP/1.1 204 No\r\nX-One: a\r\n  b\r\n\r\n"),
     ("NUL", Malformed, "HTTP/1.1 204 No\r\nX-One: a\0b\r\n\r\n"),
     ("a carriage return alone", Malformed, "HTTP/1.1 204 No\r\nX-One: a\rX-Two: b\r\n\r\n"),
-    // Framing that is wrong, or means two things.
+    // Wrong or ambiguous framing.
     ("two lengths", Malformed, "HTTP/1.1 400 A\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
     ("a length below nothing", Malformed, "HTTP/1.1 400 A\r\nContent-Length: -1\r\n\r\n"),
     ("a length with a sign", Malformed, "HTTP/1.1 400 A\r\nContent-Length: +1\r\n\r\na"),
@@ -128,7 +128,7 @@ const TEXTS: &[(&str, Expected, &str)] = &[
         Cut,
         "HTTP/1.1 400 A\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
     ),
-    // Half of it.
+    // Incomplete.
     ("half a status line", Cut, "HTTP/1.1 20"),
     ("half a head", Cut, "HTTP/1.1 204 No Content\r\nX-Requ"),
     ("half a body", Cut, "HTTP/1.1 400 Bad\r\nContent-Length: 100\r\n\r\n{\"error"),
@@ -155,7 +155,7 @@ const TEXTS: &[(&str, Expected, &str)] = &[
         "HTTP/1.1 103 Early\r\nX-Request-Id: other\r\n\r\n\
          HTTP/1.1 400 A\r\nX-Request-Id: {id}\r\nContent-Length: 0\r\n\r\n",
     ),
-    // More than was asked for: none of it may answer the next call.
+    // More than one answer: the rest must not answer the next call.
     (
         "a body where none can be",
         Passed(204),

@@ -50,7 +50,7 @@ fn under_many_callers_every_call_gets_its_own_answer_and_one_record() {
                     });
                     let answer = wire.answer();
                     may_be(kinds[kind].1, &answer).is_told(&answer, (kinds[kind].0, &job));
-                    // Of this connection nothing has been passed on, eight times.
+                    // Eight refusals on this connection, without a call passed on.
                     if answer.all("connection").any(|value| value == "close") {
                         wire = proxy.dial("app");
                     }
@@ -82,7 +82,7 @@ fn under_many_callers_every_call_gets_its_own_answer_and_one_record() {
 
 /// Under load more outcomes are possible than for a single call.
 fn may_be(expected: Expected, answer: &Answer) -> Expected {
-    // Told by when the connection dies.
+    // Depends on when the connection dies.
     let dies = matches!(expected, Expected::Cut | Expected::Nothing);
     let unheard = || answer.header("proxy-status").contains("connection_terminated");
     if dies && unheard() { Expected::Nothing } else { expected }

@@ -34,7 +34,7 @@ fn every_answer_is_passed_on_or_refused_and_spoils_no_later_one() {
         expected.is_recorded(&record, &answer);
         record.says(json!({ "upstream.attempts": attempts, "mpc.job_id": "0-broken" }));
         upstream.saw(attempts);
-        // Whatever is left of it is no answer to this.
+        // No leftover answers this one.
         let next = proxy.send(cancel("honest"));
         assert_eq!((next.status, next.header("x-request-id")), (204, "for-honest"), "{name}");
         assert_eq!(next.all("x-forged").next(), None, "{name}");

@@ -130,7 +130,7 @@ fn secured() -> Vec<Way> {
         ("abrupt", Expected::Passed(204), "HTTP/1.1 204 No\r\nX-Request-Id: for-{job}\r\n\r\n"),
     ] {
         let config = Arc::clone(&TRUSTED.1[0]);
-        // Ends without saying so: the end may be an attacker's.
+        // Ends without `close_notify`: the end may be forged.
         let server = Scripted::start(move |_, peer| {
             if peer.secure(Arc::clone(&config)) {
                 let head = peer.request().unwrap();

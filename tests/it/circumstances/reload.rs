@@ -69,7 +69,7 @@ fn certificates_of_a_crowd_are_bounded_and_verified() {
 
 #[test]
 fn a_request_that_came_whole_is_carried_out_once_though_its_caller_left() {
-    // Long enough to be under way when the policy is another one.
+    // Long enough to be in flight when the policy changes.
     let proxy = with_jobs(Some(Fault::LatencyMs(300).until_cleared()));
     let text = fs::read_to_string(proxy.path("policy.yaml")).unwrap();
     for round in 0..10 {
@@ -129,7 +129,7 @@ fn it_is_stopped_while_files_are_being_written() {
                     sleep(Duration::from_millis(100));
                 }
             });
-            // One who waits for what comes of it.
+            // An operator that waits for the result.
             let mut operator = Wire::new(UnixStream::connect(proxy.path("admin.sock")).unwrap());
             operator.write(request("POST", "/reload", &[]));
             proxy.signal_and_wait(Signal::SIGHUP, "audit sink reopened");
@@ -141,7 +141,7 @@ fn it_is_stopped_while_files_are_being_written() {
             }
             let asked = Instant::now();
             assert_eq!(proxy.ended().code(), Some(0), "{stop:?}");
-            // Sooner than a reload is given up.
+            // Before a reload is given up.
             assert!(asked.elapsed() < Duration::from_secs(8), "{stop:?}: {:?}", asked.elapsed());
             over.store(true, Relaxed);
         });

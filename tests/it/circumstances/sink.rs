@@ -18,7 +18,7 @@ fn half_a_policy_is_not_in_force_and_a_whole_one_is() {
     in_halves(&proxy.path("policy.yaml"), &policy("second"), last_line(), || {
         proxy.signal(nix::sys::signal::Signal::SIGHUP);
     });
-    // Half of it would be another one for a while.
+    // Half of it would be a different one for a while.
     let after = wait_for("another policy", || Some(hash(&proxy)).filter(|hash| *hash != before));
     let whole = Setup::new().policy(&policy("second")).start();
     assert_eq!(after, hash(&whole));

@@ -84,7 +84,7 @@ fn a_time_to_come_on_a_file_makes_no_half_of_it_whole_and_keeps_no_start_up() {
     write_to_come(&path, half);
     let proxy = thread::scope(|scope| {
         scope.spawn(|| {
-            // The other half is late, and nobody says when it comes.
+            // The second half is late, without notice.
             sleep(Duration::from_secs(1));
             write_to_come(&path, &text);
         });

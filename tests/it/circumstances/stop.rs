@@ -29,7 +29,7 @@ fn whoever_comes_during_the_delay_is_judged_as_ever() {
     for (case, mut wire) in send_cases(1, || proxy.connect()) {
         case.is_answered(&wire.answer());
     }
-    // Its limit has been counting all the time.
+    // Its time-out has been running all the time.
     let token = format!("Authorization: Bearer {TOKEN}");
     let call = request("DELETE", "/v2/media-prod/editing/jobs/none", &[&token]);
     proxy.send(&call).is_refusal(429, "PROXY.RateLimited");
@@ -175,7 +175,7 @@ fn no_call_gets_anothers_answer() {
         let length = body.len();
         format!("HTTP/1.1 403 No\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
     });
-    // A token, because of a key only three signatures would be under way.
+    // A token, because a key would allow only three signatures at once.
     let mut proxy = Setup::new()
         .file("token", "MIIE")
         .credential("{ token_file: { path: token } }")

@@ -90,13 +90,13 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
 fn what_is_left_of_a_body_is_no_request() {
     let proxy = with_rules(&[&ALL.replacen("allow", "deny", 1)]).start();
     let smuggled = cancel("100211");
-    // Read to its end and denied: the next head is behind it.
+    // Read to its end and denied: the next head is read.
     for (text, answers) in [
         (format!("{}{}", create(&body("x", "1")), cancel("none")), 2),
-        // Not read: nothing is.
+        // Unread: nothing more is read.
         (format!("{}{smuggled}{smuggled}", request("POST", TARGET, &["Content-Length: 4"])), 1),
         (format!("{}{smuggled}", request("POST", TARGET, &[JSON])), 1),
-        // A body where none belongs.
+        // An unexpected body.
         (
             format!(
                 "{}{smuggled}",
@@ -111,7 +111,7 @@ fn what_is_left_of_a_body_is_no_request() {
             ),
             1,
         ),
-        // One that looks like requests is a body.
+        // A body that looks like requests is still a body.
         (format!("{}{}", create(&smuggled), cancel("none")), 1),
     ] {
         proxy.expect_records(answers);
@@ -229,10 +229,10 @@ fn who_waits_to_be_told_is_told_when_the_body_is_about_to_be_read() {
     assert_eq!((told.status, told.headers.len()), (100, 0));
     wire.write(&body);
     made(&wire.answer());
-    // One that does not wait is not told what it knows.
+    // Without waiting for it, a caller gets no 100.
     wire.write(create_with(TARGET, &["Expect: 100-continue"], &body));
     made(&wire.answer());
-    // To HTTP/1.0 nothing is said, and to whom it would be of no use.
+    // HTTP/1.0 gets no 100, nor does a caller whose body is not wanted.
     let old = request("POST", TARGET, &headers).replace("HTTP/1.1", "HTTP/1.0");
     let (mut wire, queues) = dial(&proxy);
     proxy.expect_records(1);
@@ -267,7 +267,7 @@ fn bodies_that_arrive_hold_no_place_and_no_more_room_than_there_is() {
     let few: Vec<Wire> = (0..3).map(half).collect();
     proxy.queue("100211");
     assert_eq!(proxy.send(cancel("100211")).status, 204, "nobody holds its place");
-    // More than there is room for: some go, with an answer.
+    // More than fit: some are refused.
     let many: Vec<Wire> = (0..16).map(half).collect();
     wait_for("refusal", || {
         let records = proxy.records();

@@ -21,7 +21,7 @@ fn an_object_that_is_not_allowed_is_found_wherever_it_stands() {
         r#""edit_settings":[{"heads":[{"bucket":"masters","object":"a"}]}]"#,
         r#""edit_settings":[{"output":{"bucket":"media-out","object":"oncall/a"}}]"#,
         r#""concats":[{"av_parameters":[{"output":{"bucket":"masters","object":"a"}}]}]"#,
-        // At places that nobody documents, it may be read or written.
+        // At undocumented places an object counts as read and written.
         r#""x":{"y":[[{"z":{"bucket":"masters","object":"a"}}]]}"#,
         r#""x":{"bucket":"media-in","object":"a"}"#,
         r#""x":{"bucket":"media-out","object":"editor-api/a"}"#,
@@ -34,7 +34,7 @@ fn an_object_that_is_not_allowed_is_found_wherever_it_stands() {
         assert!([400, 403].contains(&answer.status), "{member}: {answer:#?}");
         if answer.status == 403 {
             answer.is_refusal(403, "PROXY.Forbidden");
-            // Of the rule that comes closest the part that fails is told, and nothing of what it asks for.
+            // The failing part of the closest rule is named, but not the values it requires.
             let told = answer.error_msg();
             assert!(told.contains("no rule allows this call (caller: `editor-api`); rule `"), "{answer:?}");
             assert!(told.ends_with("comes closest, but its `condition` does not hold"), "{answer:?}");

@@ -114,7 +114,7 @@ fn a_service_creates_views_and_cancels_its_own_job_without_a_key() {
         assert_eq!(record["facts"]["mpc:Output"], json!(["media-out/editor-api/clips/"]));
         let seen = creates(&proxy).remove(0);
         assert_eq!(seen.target, format!("/v{version}/{PROJECT}/editing/jobs"));
-        // Written anew: the same, but for its spelling.
+        // Rewritten: the same except for spelling.
         assert!(seen.body.is_ascii() && seen.body != body.as_bytes());
         assert_eq!(sent(&seen), serde_json::from_str::<Value>(&body).unwrap());
         assert_eq!(seen.header("content-type"), Some("application/json"));

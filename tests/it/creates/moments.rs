@@ -69,7 +69,7 @@ fn what_is_frozen_is_not_read_and_what_arrives_meanwhile_is_not_sent() {
     let answer = proxy.send(head).refused(503, "PROXY.Frozen");
     assert!(answer.is_last());
     proxy.record(&answer).says(json!({ "caller.id": "editor-api", "mpc.action": "mpc:editingTask:create" }));
-    // Views go on.
+    // Views continue.
     assert_eq!(proxy.send(request("GET", "/v1/media-prod/editing/jobs", &[])).status, 200);
     nothing_is_created(&proxy);
 }

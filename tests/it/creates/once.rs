@@ -31,7 +31,7 @@ fn a_create_of_which_nobody_can_say_whether_it_was_carried_out_is_not_sent_again
     ] {
         let proxy = with_rules(&[ALL]).section("upstream: { attempt_timeout: 300ms }").start();
         proxy.queue("1");
-        // There is a connection that could be used again.
+        // A pooled connection exists.
         assert_eq!(proxy.send(cancel("1")).status, 204);
         proxy.cloud().set_faults([fault.once()]);
         let answer = proxy.send(create(&body("x", "1")));
@@ -56,7 +56,7 @@ fn a_create_that_the_gateway_did_not_pass_on_is_sent_again() {
     let job = made(&answer);
     proxy.record(&answer).says(json!({ "upstream.attempts": 2, "mpc.job_id": job, "outcome": "forwarded" }));
     assert_eq!(jobs(&proxy), 1);
-    // A clock that is an hour off is learned of, and the call dated anew.
+    // A clock that is an hour off is detected, and the call gets a new date.
     let proxy = start();
     proxy.cloud().set_clock_offset(TimeDelta::hours(1));
     let answer = proxy.send(create(&body("x", "1")));

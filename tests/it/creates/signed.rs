@@ -59,7 +59,7 @@ fn a_signature_proves_its_caller_by_the_body_that_it_covers() {
     ] {
         is_unauthenticated(&proxy, &proxy.send(signed(&body, said)), reason);
     }
-    // Another body than was signed, of the same length.
+    // A different body of the same length.
     let other = signed(&body, None).replace("raw/", "RAW/");
     is_unauthenticated(&proxy, &proxy.send(other), "signature_mismatch");
     assert_eq!(creates(&proxy).len(), 2);
@@ -73,7 +73,7 @@ fn of_a_signature_whose_body_does_not_come_nobody_is_named() {
     wire.half_close();
     let answer = wire.answer().refused(400, "PROXY.BadRequest");
     proxy.record(&answer).says(json!({ "error.reason": "body_cut", "caller.id": null }));
-    // One whose form or key is wrong is not waited for.
+    // With a malformed signature or unknown key the body is not awaited.
     let (head, _) = text.split_once("\r\n\r\n").unwrap();
     for wrong in
         [head.replace("TRANSCODER0001", "TRANSCODER0002"), head.replace("X-Sdk-Date: 2", "X-Sdk-Date: 1")]

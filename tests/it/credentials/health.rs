@@ -34,7 +34,7 @@ fn a_key_that_was_believed_and_goes_bad_is_refused_three_times_and_no_more() {
             if before < 2 {
                 return DONE;
             }
-            // Far upstream: the whole crowd is here before its first answer is.
+            // With a distant upstream all calls arrive before the first answer.
             sleep(Duration::from_millis(150));
             REFUSED
         });
@@ -76,7 +76,7 @@ fn what_says_nothing_of_the_signature_takes_no_refusal_back() {
         let proxy = Setup::new().upstream(&upstream.url()).start();
         let statuses: Vec<u16> = (0..30).map(|_| proxy.send(cancel("100211")).status).collect();
         assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 3, "{other}: {statuses:?}");
-        // Two refusals, what says nothing, and the third.
+        // Two refusals, an inconclusive answer, and the third refusal.
         upstream.saw(4);
     }
 }

@@ -22,19 +22,19 @@ fn live(name: &str) {
     let source = Remote::named(name);
     let proxy = source.setup(5).start();
 
-    // First fetch: the very first call waits for it.
+    // First fetch: the first call waits for it.
     let first = call(&proxy);
     assert_eq!(first.status, 204, "{first:?}");
     let refreshes = "mpc_auth_proxy_credential_refreshes_total{credential=\"prod\",outcome=\"success\"}";
     assert!(metric(&proxy, refreshes) >= 1.0);
 
-    // Renewal: nobody notices.
+    // Renewal: no call is affected.
     calls(&proxy, |answer| {
         assert_eq!(answer.status, 204, "{answer:?}");
         source.asked(&proxy) >= 3
     });
 
-    // Outage: the last value is used for as long as it lives, and then nothing is sent.
+    // Outage: the last value is used until it expires, then nothing is sent.
     proxy.cloud().set_faults([Fault::Unavailable.until_cleared().at(source.service)]);
     let refused = calls(&proxy, |answer| answer.status != 204).refused(503, "PROXY.NoCredential");
     assert!(refused.header("retry-after").parse::<u32>().unwrap() <= 60);
@@ -56,7 +56,7 @@ fn live(name: &str) {
     let expiry = metric(&proxy, "mpc_auth_proxy_credential_expiry_timestamp_seconds{credential=\"prod\"}");
     assert!(expiry + 1.0 >= clock::now().timestamp() as f64, "{expiry}");
 
-    // Whatever was sent was signed whole, with a credential that upstream knows; each record names it.
+    // Every request sent was signed completely, with a known credential that its record names.
     let sent = cancels(&proxy);
     assert!(sent.iter().all(|seen| seen.status == Some(204)), "{sent:#?}");
     let answered = wait_for("records of all that was sent", || {

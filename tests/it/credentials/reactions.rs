@@ -73,7 +73,7 @@ fn a_key_that_upstream_refuses_is_held_back_before_it_is_locked() {
     assert_eq!(metric(&proxy, "mpc_auth_proxy_credential_held_back{credential=\"prod\"}"), 1.0);
     assert!(status(&proxy)["held_back_seconds"].as_u64().unwrap() > 200);
 
-    // A new value starts afresh.
+    // A new value starts with a clean state.
     proxy.write("sk", SECRET_KEY);
     wait_for("call that is believed", || (call(&proxy).status == 204).then_some(()));
     assert_eq!(metric(&proxy, "mpc_auth_proxy_credential_held_back{credential=\"prod\"}"), 0.0);

@@ -208,7 +208,7 @@ fn a_job_that_had_started_is_no_difference_and_is_named() {
 #[test]
 fn a_create_without_an_answer_is_told() {
     let setup = Setup::new();
-    // Before it: one `HEAD`, two views and three cancels of no such job, two spellings of the header.
+    // Before it: one `HEAD`, two views and three cancels of a missing job, two spellings of the header.
     let before = Fault::LatencyMs(0).times(8);
     setup.cloud().set_faults([before, Fault::LoseAnswer.once()]);
     let found = compare(&setup);

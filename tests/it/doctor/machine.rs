@@ -17,7 +17,7 @@ fn a_clock_that_is_off_is_told() {
         (-10, "warn", 0, "its clock is 10 min ahead"),
         (20, "fail", 1, "20 min behind; signatures use the cloud's, corrected by at most a day"),
     ] {
-        // A second more, so that what the way takes does not make it 9 min 59 s.
+        // One more second, so that latency does not make it 9 min 59 s.
         setup
             .cloud()
             .set_clock_offset(TimeDelta::minutes(minutes) + TimeDelta::seconds(minutes.signum() * 20));

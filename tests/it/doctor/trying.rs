@@ -76,7 +76,7 @@ fn what_the_answer_says_is_told_and_nothing_more() {
     let setup = Setup::new().file("sk", "");
     tried(&setup).says("try", "fail", ("not tried: no credential", "see "));
     assert_eq!(calls(&setup.cloud().requests()).len(), 0);
-    // The endpoint has said what time it is, so the date is right.
+    // The endpoint has sent its time, so the date is right.
     let setup = Setup::new();
     setup.cloud().set_clock_offset(TimeDelta::hours(2));
     tried(&setup).says("try", "ok", ("accepts", ""));
@@ -99,7 +99,7 @@ fn a_proxy_that_runs_makes_the_call_and_records_who_asked() {
         "network.peer.address": format!("uid:{}", nix::unistd::getuid()),
     }));
     assert_eq!(calls(&proxy.cloud().requests()).len(), 1);
-    // A freeze stops what changes something.
+    // A freeze stops changes.
     assert!(proxy.run("freeze").status.success());
     Found::read(&proxy.run(TRY)).says("try", "ok", ("accepts", ""));
 }

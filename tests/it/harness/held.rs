@@ -21,7 +21,7 @@ impl Held {
         let (closed, arrive) = (Mutex::new(closed), Mutex::new(arrive));
         let upstream = Scripted::start(move |_, peer| {
             let Some(head) = peer.request() else { return };
-            // Nobody counts any more where the test is over.
+            // The test may be over, with the receiver gone.
             if arrive.lock().unwrap().send(()).is_err() {
                 return;
             }

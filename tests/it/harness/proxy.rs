@@ -67,7 +67,7 @@ impl Proxy {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "it ended with {ended:?}: {:#?}", self.stderr.all());
             let log: Vec<Value> = self.stderr.json();
-            // Whatever the configuration is, nothing of it may keep the sandbox from closing.
+            // No configuration may prevent the sandbox.
             for state in log.iter().filter_map(|line| line["state"].as_str()) {
                 let known = ["off: not available here", "off: --no-sandbox"];
                 assert!(state.starts_with("on") || known.contains(&state), "the sandbox is {state}");
@@ -177,10 +177,10 @@ impl Proxy {
         });
         assert_eq!(found.len(), 1, "{found:#?}");
         let record = found.remove(0);
-        // Whatever is not answered by upstream has its cause in the record, and the record has what was told.
+        // A request not answered by upstream has its cause in the record, with the code of the answer.
         if record["outcome"] != "forwarded" {
             assert!(record["error.reason"].is_string(), "{record:#?}");
-            // An answer to HEAD tells nothing.
+            // An answer to HEAD has no body.
             assert!(
                 answer.body.is_empty() || record.text("error.message") == answer.error_msg(),
                 "{record:#?}"
@@ -319,7 +319,7 @@ impl Drop for Proxy {
 
 /// Asserts that the log contains no values in Rust's debug format.
 pub(crate) fn is_in_words(log: &str) {
-    // What libraries say of themselves at these levels is for programmers.
+    // Log lines of libraries at these levels are for programmers.
     let is_theirs =
         |line: &&str| line.contains("\"level\":\"TRACE\"") || line.contains("\"level\":\"DEBUG\"");
     for line in log.lines().filter(|line| !is_theirs(line)) {

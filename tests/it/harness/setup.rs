@@ -318,7 +318,7 @@ pub(super) fn write_private(path: PathBuf, text: &str) {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).unwrap();
     file.write_all(text.as_bytes()).unwrap();
-    // Nobody can be writing it still: a proxy that starts now need not wait to be sure.
+    // The file looks old, so a proxy that starts now need not wait until it is stable.
     file.set_modified(SystemTime::from(clock::now()) - Duration::from_secs(60)).unwrap();
     fs::rename(fresh, path).unwrap();
 }

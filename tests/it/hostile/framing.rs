@@ -105,7 +105,7 @@ fn a_body_is_refused_and_what_is_in_it_is_not_read() {
         for method in ["DELETE", "GET", "POST"] {
             let bytes = head(&LINE.replacen("DELETE", method, 1), &lines) + &body;
             let name = format!("{what}, {method}");
-            // Some operation has a body by that method, but none at this place.
+            // Another operation has a body with that method, but none at this path.
             let may_be_one = method == "POST"
                 && headers.iter().any(|line| line.len() <= "Content-Length: 70".len())
                 && !headers.iter().any(|line| line.starts_with("Transfer"));

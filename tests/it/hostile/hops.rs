@@ -14,7 +14,7 @@ fn what_connection_names_does_not_touch_what_is_sent() {
             ("a second Connection", vec!["Connection: keep-alive".to_owned(), format!("Connection: {name}")]),
         ] {
             let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-            // Some mean something to us, which is not allowed either.
+            // Some have a meaning to us, and are not allowed either.
             if !(what.ends_with("is there") && NOT_HERE.contains(name)) {
                 cases.push(Case::harmless(format!("{name} in {what}"), with(&lines)));
             }

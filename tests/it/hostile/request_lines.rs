@@ -68,7 +68,7 @@ fn a_version_that_is_neither_1_1_nor_1_0_is_refused() {
 fn a_request_of_http_1_0_is_answered_and_the_last_of_its_connection() {
     let old = LINE.replace("HTTP/1.1", "HTTP/1.0");
     let closed = |name: &str, headers: &[&str], told| {
-        // What is behind it is not read.
+        // Nothing after it is read.
         let bytes = head(&old, headers) + &head(LINE, &[HOST]);
         Case::told(name, bytes, vec![told], super::Then::Closed)
     };
@@ -104,7 +104,7 @@ fn a_request_line_with_a_byte_too_many_or_too_few_is_refused() {
             bytes
         };
         let job = LINE.find("100211").unwrap() + 3;
-        // A line feed within the line makes two of it, each of them broken.
+        // A line feed splits the line into two broken ones.
         for (what, at) in [("the method", 3), ("the target", job), ("the version", LINE.len() - 3)] {
             cases.push(Case::bad(format!("{byte:#04x} in {what}"), place(at)));
         }

@@ -133,7 +133,7 @@ fn a_look_up_shows_the_token_as_a_cancel_does() {
 
 #[test]
 fn what_may_not_be_asked_keeps_its_own_code() {
-    // Upstream fails, until its circuit is open.
+    // Upstream fails until its circuit breaker opens.
     let proxy = with_rules(&[OWN]).section("upstream: { breaker: { failures: 1 } }").start();
     put(&proxy, "1", "editor-api/42");
     proxy.cloud().set_faults([Fault::InternalError.until_cleared()]);
@@ -141,7 +141,7 @@ fn what_may_not_be_asked_keeps_its_own_code() {
     let answer = proxy.send(cancel("1")).refused(503, "PROXY.CircuitOpen");
     proxy.record(&answer).says(json!({ "error.reason": "circuit_open", "policy.effect": null }));
     assert_eq!(seen(&proxy), (1, 0));
-    // No key, or one that upstream does not believe.
+    // No key, or one that upstream rejects.
     let proxy = with_rules(&[OWN]).credential("{ environment: {} }").start();
     proxy.send(cancel("1")).is_refusal(503, "PROXY.NoCredential");
     proxy.upstream_saw(0);
@@ -212,7 +212,7 @@ fn a_wrong_clock_is_learned_from_a_look_up() {
     let answer = proxy.send(cancel("1"));
     assert_eq!(answer.status, 204, "{answer:?}");
     proxy.record(&answer).says(json!({ "upstream.attempts": 1, "lookup.status_code": 200 }));
-    // The one that was misdated, and one more; the cancel is dated well at once.
+    // The misdated one and one more; the cancel has the right date at once.
     assert_eq!(seen(&proxy), (2, 1));
 }
 
@@ -242,7 +242,7 @@ fn a_look_up_is_tried_again_as_a_cancel_is() {
 #[test]
 fn of_many_at_once_each_is_decided_by_its_own_job() {
     let proxy = with_rules(&[OWN]).start();
-    // One that is believed: a key that was never used is tried by three at a time.
+    // A confirmed key: an unused one is tried by three calls at a time.
     put(&proxy, "first", "editor-api/0");
     assert_eq!(proxy.send(cancel("first")).status, 204);
     let jobs: Vec<String> = (0..48).map(|number| number.to_string()).collect();

@@ -157,7 +157,7 @@ fn an_answer_about_another_job_or_twice_about_one_is_not_believed() {
 
 #[test]
 fn nothing_is_looked_up_that_changes_no_decision() {
-    // What is allowed, or denied, whatever the job is.
+    // Allowed or denied whatever the job.
     let other = OWN.replace("callers: ['*']", "callers: [editor-api]").replace("jobs: ['*']", "jobs: ['9*']");
     for (rules, status) in [(vec![ALL, OWN], 204), (vec![&*other], 403)] {
         let proxy = with_rules(&rules).start();
@@ -188,7 +188,7 @@ fn a_job_is_judged_by_the_policy_that_is_in_force_when_it_was_looked_up() {
         proxy.cloud().set_faults([Fault::LatencyMs(4000).once()]);
         let before = proxy.probe("/status").json()["policy"]["hash"].clone();
         let mut wire = proxy.sending(cancel("1"));
-        wait_for("a look-up", || (seen(&proxy).0 == 1).then_some(()));
+        wait_for("a lookup", || (seen(&proxy).0 == 1).then_some(()));
         proxy.write("policy.yaml", &policy(&[rules]));
         let hash: Value = wait_for("another policy", || {
             Some(proxy.probe("/status").json()["policy"]["hash"].clone()).filter(|hash| *hash != before)

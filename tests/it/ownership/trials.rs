@@ -45,7 +45,7 @@ fn a_call_that_is_denied_anyway_is_looked_up_to_tell_whether_a_rule_would_allow_
 #[test]
 fn a_trial_of_a_denied_call_is_left_out_where_it_costs_too_much_and_the_call_stays_denied() {
     let observed = observed(OWN);
-    // The eleventh of a caller in a minute; what leaves less than half of a project; what is frozen; what fails.
+    // A caller's eleventh in a minute; beyond half of a project's limit; frozen; failing.
     for (project, section, trials) in
         [("", "", 10), ("rate_limit: 4/h", "", 3), ("", "freeze_file: freeze", 0)]
     {

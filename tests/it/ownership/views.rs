@@ -98,7 +98,7 @@ fn a_list_shows_its_own_jobs_page_by_page() {
     let list = |query: &str| proxy.send(view(&format!("/v1/media-prod/editing/jobs{query}")));
     let answer = list("");
     assert_eq!(shown(&answer), these(&["1", "3"]));
-    // The cloud's own: pages are counted by it.
+    // The cloud's own count, used for paging.
     assert_eq!(answer.json()["total"], 5);
     proxy.record(&answer).says(json!({
         "mpc.job_id": null, "mpc.job_ids": ["1", "3"], "view.hidden": 3, "policy.effect": "allow",
@@ -195,7 +195,7 @@ fn what_is_not_known_of_a_job_shows_nothing_of_it() {
     proxy.cloud().set_differences([odd]);
     let answer = proxy.send(ids(1, &["1", "4"])).refused(503, "PROXY.LookupFailed");
     proxy.record(&answer).says(json!({ "error.reason": "fact_unknown_word" }));
-    // One that nobody understands does not keep a list from being told.
+    // A job that cannot be parsed does not fail the list.
     let answer = proxy.send(view("/v1/media-prod/editing/jobs"));
     assert_eq!(shown(&answer), these(&["1", "100211", "2", "3"]));
     proxy.record(&answer).says(json!({ "view.hidden": 1 }));
@@ -228,7 +228,7 @@ fn a_view_is_tried_again_as_a_cancel_is() {
     let answer = proxy.send(ids(1, &["1"]));
     assert_eq!(shown(&answer), these(&["1"]));
     proxy.record(&answer).says(json!({ "upstream.attempts": 2 }));
-    // An error that is none of ours comes as it is.
+    // An unrelated error is passed on unchanged.
     proxy.cloud().set_faults([Fault::InternalError.once()]);
     let answer = proxy.send(ids(1, &["1"]));
     assert_eq!(

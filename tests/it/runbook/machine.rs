@@ -47,7 +47,7 @@ pub(super) fn it_stops(page: &mut Page) -> Option<()> {
     proxy.signal_and_wait(Signal::SIGTERM, "draining");
     page.block(&proxy);
     page.one_says(&["draining", "SIGTERM"]);
-    // Another one, a while later, ends the wait.
+    // A second signal a while later ends the wait.
     wait_for("the end", || {
         proxy.signal(Signal::SIGINT);
         proxy.log().contains("asked again").then_some(())

@@ -34,7 +34,7 @@ impl Page {
         let mut found = sections.filter(|section| section.lines().next() == Some(title));
         let section = found.next().unwrap_or_else(|| panic!("{RUNBOOK} has no section `{title}`"));
         let fences = section.split("```").skip(1).step_by(2);
-        // Last first, to be taken from the end.
+        // Reversed, to be popped from the end.
         let blocks = fences.filter_map(|block| block.strip_prefix("console\n")).map(str::to_owned);
         let mut blocks: Vec<String> = blocks.collect();
         blocks.reverse();

@@ -26,7 +26,7 @@ fn suggest(calls: &[&str], format: Format, config: Option<&str>) -> anyhow::Resu
     Ok((code, out))
 }
 
-/// From the lines of an audit file, also with what is complained about.
+/// The suggestion from the lines of an audit file, with its warnings.
 fn suggest_from(
     audit: &str,
     format: Format,
