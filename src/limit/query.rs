@@ -7,7 +7,7 @@ use crate::{identity::CallerId, reason::Reason};
 /// The call that limits are applied to.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitQuery<'a> {
-    /// The caller to look at.
+    /// The caller.
     pub caller: &'a CallerId,
     /// The IAM action.
     pub action: &'a str,
@@ -37,11 +37,11 @@ pub enum CallCount {
 /// Whose limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// The caller's own.
+    /// The caller's limit of calls.
     Caller,
-    /// The project's, which all callers share.
+    /// The project's limit, shared by all callers.
     Project,
-    /// What one caller may be denied by what was looked up for it.
+    /// The caller's limit of denials after a lookup.
     DeniedLookups,
 }
 
@@ -49,14 +49,14 @@ pub enum Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .scope.reason())]
 pub struct Exceeded {
-    /// The holder of the limit.
+    /// The limit that was reached.
     pub scope: Scope,
-    /// When there is room again, if nobody else takes it.
+    /// The time until a call may pass, if no other one does before.
     pub retry_after: Duration,
 }
 
 impl Scope {
-    /// The cause of what is refused for it.
+    /// Returns the reason of refusals by this limit.
     pub fn reason(self) -> Reason {
         match self {
             Self::Caller => Reason::CallerLimit,
