@@ -64,12 +64,7 @@ impl Demo {
     async fn start() -> anyhow::Result<Self> {
         let folder = Folder::new()?;
         let secret_key = Secret::new(random_text());
-        let key = AccessKey {
-            id: ACCESS_KEY.into(),
-            secret: secret_key.clone(),
-            security_token: None,
-            project_id: PROJECT_ID.into(),
-        };
+        let key = AccessKey::permanent(ACCESS_KEY, secret_key.expose(), PROJECT_ID);
         let options = Options { access_keys: vec![key], ..Options::default() };
         let cloud = TestServer::start(format!("127.0.0.1:{}", free_port(8899)?).parse()?, options)
             .context("cannot start the stand-in cloud")?;

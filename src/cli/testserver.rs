@@ -61,12 +61,7 @@ fn options(project_id: &str) -> Options {
     let agency =
         |urn: &str, trusts| Agency { urn: urn.to_owned(), trusts, project_id: project_id.to_owned() };
     Options {
-        access_keys: vec![AccessKey {
-            id: ACCESS_KEY.to_owned(),
-            secret: Secret::new(SECRET_KEY),
-            security_token: None,
-            project_id: project_id.to_owned(),
-        }],
+        access_keys: vec![AccessKey::permanent(ACCESS_KEY, SECRET_KEY, project_id)],
         users: vec![User {
             domain: DOMAIN.to_owned(),
             name: USER.to_owned(),
@@ -261,36 +256,21 @@ mod tests {
             .filter(|line| !line.is_empty())
             .map(|line| serde_yaml::from_str(line).unwrap())
             .collect();
-        let [metadata, pod, oidc, oidc_sts, password, agency, base] = credentials.as_slice() else {
-            panic!("{credentials:?}")
-        };
         let (provider, user) = (&options.identity_providers[0], &options.users[0]);
+        let [by_id_token, by_key] = [0, 1].map(|agency| &options.agencies[agency].urn);
         let url = "http://127.0.0.1:1";
-        for (printed, expected) in [
-            (metadata, json!({ "metadata": { "endpoint": url } })),
-            (pod, json!({ "pod_identity": {} })),
-            (
-                oidc,
-                json!({ "oidc": { "iam_endpoint": url, "idp_id": provider.id, "id_token_file": "id-token" } }),
-            ),
-            (
-                oidc_sts,
-                json!({ "oidc_sts": { "sts_endpoint": url, "provider_urn": provider.urn,
-                    "agency_urn": options.agencies[0].urn, "id_token_file": "id-token" } }),
-            ),
-            (
-                password,
-                json!({ "iam_password": { "iam_endpoint": url, "domain": user.domain, "user": user.name,
-                    "password_file": "password" } }),
-            ),
-            (
-                agency,
-                json!({ "agency": { "base": "keys", "sts_endpoint": url, "agency_urn": options.agencies[1].urn } }),
-            ),
-        ] {
-            assert_eq!(printed["test"], expected);
-        }
-        assert_eq!(base["keys"], json!({ "environment": {} }));
+        let expected = json!([
+            { "test": { "metadata": { "endpoint": url } } },
+            { "test": { "pod_identity": {} } },
+            { "test": { "oidc": { "iam_endpoint": url, "idp_id": provider.id, "id_token_file": "id-token" } } },
+            { "test": { "oidc_sts": { "sts_endpoint": url, "provider_urn": provider.urn,
+                "agency_urn": by_id_token, "id_token_file": "id-token" } } },
+            { "test": { "iam_password": { "iam_endpoint": url, "domain": user.domain, "user": user.name,
+                "password_file": "password" } } },
+            { "test": { "agency": { "base": "keys", "sts_endpoint": url, "agency_urn": by_key } } },
+            { "keys": { "environment": {} } },
+        ]);
+        assert_eq!(json!(credentials), expected);
         for (secret, file) in [
             (&provider.id_token, "id-token"),
             (&user.password, "password"),

@@ -41,6 +41,18 @@ pub struct AccessKey {
     pub project_id: String,
 }
 
+impl AccessKey {
+    /// A permanent key.
+    pub fn permanent(id: &str, secret: &str, project_id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            secret: Secret::new(secret),
+            security_token: None,
+            project_id: project_id.to_owned(),
+        }
+    }
+}
+
 /// A user who may sign in with a password.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

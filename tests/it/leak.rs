@@ -270,10 +270,8 @@ fn marked() -> Setup {
 
 fn key() -> AccessKey {
     AccessKey {
-        id: ACCESS_KEY.into(),
-        secret: Secret::new("MARKED-secret-key"),
         security_token: Some(Secret::new("MARKED/security-token")),
-        project_id: PROJECT.into(),
+        ..AccessKey::permanent(ACCESS_KEY, "MARKED-secret-key", PROJECT)
     }
 }
 

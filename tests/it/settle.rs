@@ -101,13 +101,7 @@ fn half_a_key_is_never_signed_with() {
         ("{ profile: { path: profile } }", "profile", profile(ACCESS_KEY, SECRET_KEY), profile(ak, sk)),
     ] {
         let proxy = Setup::new().file(file, &old).credential(source).start();
-        let (id, secret) = (ak.into(), Secret::new(sk));
-        proxy.cloud().put_access_key(AccessKey {
-            id,
-            secret,
-            security_token: None,
-            project_id: PROJECT.into(),
-        });
+        proxy.cloud().put_access_key(AccessKey::permanent(ak, sk, PROJECT));
         assert_eq!(call(&proxy), 204);
         // Complete at once: only the second half is late.
         proxy.write("ak", ak);

@@ -108,10 +108,8 @@ fn a_token_goes_as_x_auth_token_and_nothing_is_signed() {
 #[test]
 fn temporary_keys_bring_their_security_token_signed() {
     let key = AccessKey {
-        id: ACCESS_KEY.into(),
-        secret: Secret::new(SECRET_KEY),
         security_token: Some(Secret::new("temporary-token+/=")),
-        project_id: PROJECT.into(),
+        ..AccessKey::permanent(ACCESS_KEY, SECRET_KEY, PROJECT)
     };
     let proxy = Setup::new()
         .with_cloud(cloud(Options { access_keys: vec![key], ..Options::default() }))

@@ -11,7 +11,6 @@ use super::command::{Args, answer_to};
 use crate::cli::{arguments::parse, start::runtime};
 use crate::config;
 use crate::metrics::{Format, ProcessState};
-use crate::secret::Secret;
 use crate::server::{Inherited, Proxy};
 use crate::testserver::{AccessKey, JobState, Options, TestServer};
 
@@ -55,12 +54,7 @@ rules:
 
 /// Returns the status of a cancel of each job, and the metrics afterwards.
 async fn served(directory: &Path, mode: &str) -> (Vec<String>, String) {
-    let key = AccessKey {
-        id: "HPUATEST".into(),
-        secret: Secret::new("5ec2e7"),
-        security_token: None,
-        project_id: PROJECT_ID.into(),
-    };
+    let key = AccessKey::permanent("HPUATEST", "5ec2e7", PROJECT_ID);
     let options = Options { access_keys: vec![key], ..Options::default() };
     let cloud = TestServer::start("127.0.0.1:0".parse().unwrap(), options).unwrap();
     JOBS.iter().for_each(|job| cloud.cloud().put_job(PROJECT_ID, job, JobState::Waiting));

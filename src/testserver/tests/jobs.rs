@@ -16,8 +16,9 @@ async fn ask_signed(server: &TestServer, line: &str, body: &str) -> Answered {
     call(server, &sign_with(server, &Credential::permanent(), line, body)).await
 }
 
-fn at(version: u8, rest: &str) -> String {
-    format!("/v{version}/{PROJECT}/editing/{rest}")
+/// The request line of a call.
+fn at(method: &str, version: u8, rest: &str) -> String {
+    format!("{method} /v{version}/{PROJECT}/editing/{rest}")
 }
 
 async fn control(server: &TestServer, line: &str, body: &Value) {
@@ -62,22 +63,22 @@ async fn a_job_is_made_shown_by_each_version_in_its_way_and_gone_when_cancelled(
     });
     for version in [1, 2] {
         let server = server();
-        let made = ask_signed(&server, &format!("POST {}", at(version, "jobs")), &body.to_string()).await;
+        let made = ask_signed(&server, &at("POST", version, "jobs"), &body.to_string()).await;
         let id = made.body["job_id"].as_str().unwrap();
         assert_eq!((made.status, id), (200, "100212"), "100211 is there already");
-        let v1 = ask(&server, &format!("GET {}", at(1, "jobs?job_id=7&job_id=100212")), "").await.body;
+        let v1 = ask(&server, &at("GET", 1, "jobs?job_id=7&job_id=100212"), "").await.body;
         let job = &v1["jobs"][0];
         assert_eq!((&v1["total"], &job["task_id"], &job["job_id"]), (&json!(1), &json!(id), &json!(id)));
         assert_eq!((&job["edit_task_req"], &job["edit_type"]), (&body, &json!(["CLIP"])));
         assert_eq!((&job["user_data"], &job["status"]), (&json!("editor-api/42"), &json!("WAITING")));
-        let v2 = ask(&server, &format!("GET {}", at(2, "jobs?job_id=100212")), "").await.body;
+        let v2 = ask(&server, &at("GET", 2, "jobs?job_id=100212"), "").await.body;
         let job = &v2["job_array"][0];
         assert_eq!((&job["user_data"], &job["job_id"]), (&json!("editor-api/42"), &json!(id)));
         assert_eq!((job.get("edit_task_req"), job.get("edit_type"), job.get("task_id")), (None, None, None));
-        let cancel = format!("DELETE {}", at(1, "jobs?job_id=100212"));
+        let cancel = at("DELETE", 1, "jobs?job_id=100212");
         assert_eq!(ask_signed(&server, &cancel, "").await.status, 204);
         assert_eq!(ask_signed(&server, &cancel, "").await.error(), (403, "MPC.10211"));
-        let gone = ask(&server, &format!("GET {}", at(1, "jobs?job_id=100212")), "").await.body;
+        let gone = ask(&server, &at("GET", 1, "jobs?job_id=100212"), "").await.body;
         assert_eq!(gone, json!({ "total": 0, "jobs": [] }));
     }
 }
@@ -85,12 +86,12 @@ async fn a_job_is_made_shown_by_each_version_in_its_way_and_gone_when_cancelled(
 #[tokio::test]
 async fn jobs_are_created_and_listed() {
     let server = server();
-    let created = ask(&server, &format!("POST {}", at(2, "jobs")), "{}").await;
+    let created = ask(&server, &at("POST", 2, "jobs"), "{}").await;
     let id = created.body["job_id"].as_str().unwrap();
-    let listed = ask(&server, &format!("GET {}", at(2, &format!("jobs?job_id={id}&job_id=none"))), "").await;
+    let listed = ask(&server, &at("GET", 2, &format!("jobs?job_id={id}&job_id=none")), "").await;
     assert_eq!((listed.status, &listed.body["job_array"][0]["job_id"]), (200, &json!(id)));
     assert_eq!(listed.body["job_array"].as_array().unwrap().len(), 1);
-    assert_eq!(ask(&server, &format!("GET {}", at(2, "jobs")), "").await.error(), (400, "MPC.10202"));
+    assert_eq!(ask(&server, &at("GET", 2, "jobs"), "").await.error(), (400, "MPC.10202"));
 }
 
 #[tokio::test]
@@ -112,18 +113,18 @@ async fn version_1_lists_by_status_time_and_page() {
         (&format!("?start_time={late}"), 1, vec!["late"]),
         (&format!("?end_time={late}&size=1"), 4, vec!["100211"]),
     ] {
-        let listed = ask(&server, &format!("GET {}", at(1, &format!("jobs{query}"))), "").await;
+        let listed = ask(&server, &at("GET", 1, &format!("jobs{query}")), "").await;
         let jobs = listed.body["jobs"].as_array().unwrap();
         let found: Vec<&str> = jobs.iter().map(|job| job["job_id"].as_str().unwrap()).collect();
         assert_eq!((listed.status, &listed.body["total"], found), (200, &json!(total), ids), "{query}");
     }
     for query in ["?status=DONE", "?size=0", "?size=101", "?page=x", "?start_time=2026"] {
-        let refused = ask(&server, &format!("GET {}", at(1, &format!("jobs{query}"))), "").await;
+        let refused = ask(&server, &at("GET", 1, &format!("jobs{query}")), "").await;
         assert_eq!(refused.error(), (400, "MPC.10202"), "{query}");
     }
     let many: Vec<String> = (0..11).map(|id| format!("job_id={id}")).collect();
     for version in [1, 2] {
-        let view = format!("GET {}", at(version, &format!("jobs?{}", many.join("&"))));
+        let view = at("GET", version, &format!("jobs?{}", many.join("&")));
         assert_eq!(ask(&server, &view, "").await.error(), (400, "MPC.10202"));
     }
 }
@@ -132,7 +133,7 @@ async fn version_1_lists_by_status_time_and_page() {
 async fn a_create_is_refused_as_documented() {
     let server = server();
     server.cloud().set_unreadable_buckets(vec!["closed".into()]);
-    let create = format!("POST {}", at(1, "jobs"));
+    let create = at("POST", 1, "jobs");
     for (body, expected) in [
         ("[]", (400, "MPC.10202")),
         ("{", (400, "MPC.10202")),
@@ -156,9 +157,9 @@ async fn a_key_does_what_iam_allows_it() {
     let server = server();
     let (key, cloud) = (options().access_keys.remove(0).id, server.cloud());
     let tries = async || {
-        let create = ask_signed(&server, &format!("POST {}", at(2, "jobs")), "{}").await.error().0;
-        let view = ask_signed(&server, &format!("GET {}", at(2, "jobs?job_id=100211")), "").await.error().0;
-        let cancel = ask_signed(&server, &format!("DELETE {}", at(2, "jobs/7")), "").await;
+        let create = ask_signed(&server, &at("POST", 2, "jobs"), "{}").await.error().0;
+        let view = ask_signed(&server, &at("GET", 2, "jobs?job_id=100211"), "").await.error().0;
+        let cancel = ask_signed(&server, &at("DELETE", 2, "jobs/7"), "").await;
         (create, view, cancel.body["error_code"].as_str().unwrap().to_owned())
     };
     assert_eq!(tries().await, (200, 200, "MPC.10211".into()));
@@ -178,7 +179,7 @@ async fn a_test_can_make_a_job_that_was_created_from_something() {
     control(&server, &format!("PUT /_test/jobs/{PROJECT}/77"), &job).await;
     let told = call(&server, &with_body(&format!("GET /_test/jobs/{PROJECT}/77"), "")).await;
     assert_eq!(told.body, job);
-    let shown = ask(&server, &format!("GET {}", at(2, "jobs?job_id=77")), "").await.body;
+    let shown = ask(&server, &at("GET", 2, "jobs?job_id=77"), "").await.body;
     let shown = &shown["job_array"][0];
     assert_eq!((&shown["user_data"], &shown["status"]), (&json!("a/1"), &json!("FAILED")));
     assert_eq!(shown["output"], json!({ "bucket": "b" }));
@@ -188,8 +189,8 @@ async fn a_test_can_make_a_job_that_was_created_from_something() {
 
 #[tokio::test]
 async fn each_difference_shows() {
-    let cancel = |rest: &str| format!("DELETE {}", at(2, rest));
-    let view = |version| format!("GET {}", at(version, "jobs?job_id=100211"));
+    let cancel = |rest: &str| at("DELETE", 2, rest);
+    let view = |version| at("GET", version, "jobs?job_id=100211");
     type Shows = fn(&Answered) -> bool;
     let cases: &[(Value, String, Shows)] = &[
         (json!({ "no_url": "DELETE /v2/{project_id}/editing/job" }), cancel("job?job_id=100211"), |a| {
@@ -210,9 +211,7 @@ async fn each_difference_shows() {
             a.body["jobs"][0]["status"] == "QUEUED"
         }),
         (json!("numeric_ids"), view(1), |a| a.body["jobs"][0]["job_id"] == 100_211),
-        (json!("absent_is_an_error"), format!("GET {}", at(1, "jobs?job_id=7")), |a| {
-            a.error() == (403, "MPC.10211")
-        }),
+        (json!("absent_is_an_error"), at("GET", 1, "jobs?job_id=7"), |a| a.error() == (403, "MPC.10211")),
         (json!({ "absent_on_cancel": { "status": 404, "code": "MPC.10299" } }), cancel("jobs/7"), |a| {
             a.error() == (404, "MPC.10299")
         }),

@@ -42,12 +42,11 @@ const WITHOUT_PROJECT: &str = "19543649008dae3170deb939b965d154e8c150390b73cd491
 
 fn options() -> Options {
     Options {
-        access_keys: vec![AccessKey {
-            id: "AKEXAMPLE00000000001".into(),
-            secret: Secret::new("SkExampleKeyForTestVectorsOnly0000000001"),
-            security_token: None,
-            project_id: PROJECT.into(),
-        }],
+        access_keys: vec![AccessKey::permanent(
+            "AKEXAMPLE00000000001",
+            "SkExampleKeyForTestVectorsOnly0000000001",
+            PROJECT,
+        )],
         users: vec![User {
             domain: "account".into(),
             name: "clipper".into(),

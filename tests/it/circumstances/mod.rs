@@ -140,10 +140,8 @@ impl Waiting {
 
 fn knows_the_pods_key(cloud: &Cloud) {
     cloud.put_access_key(AccessKey {
-        id: ACCESS_KEY.into(),
-        secret: Secret::new("a-secret-of-no-account"),
         security_token: Some(Secret::new("token")),
-        project_id: PROJECT.into(),
+        ..AccessKey::permanent(ACCESS_KEY, "a-secret-of-no-account", PROJECT)
     });
 }
 

@@ -10,10 +10,8 @@ use crate::harness::{ACCESS_KEY, PROJECT, Proxy, SECRET_KEY, Setup};
 
 fn accept(proxy: &Proxy, id: &str, secret: &str, token: Option<&str>) {
     proxy.cloud().put_access_key(AccessKey {
-        id: id.into(),
-        secret: Secret::new(secret),
         security_token: token.map(Secret::new),
-        project_id: PROJECT.into(),
+        ..AccessKey::permanent(id, secret, PROJECT)
     });
 }
 

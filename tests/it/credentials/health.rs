@@ -9,7 +9,6 @@ use std::{
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use mpc_auth_proxy::{
     clock,
-    secret::Secret,
     testserver::{AccessKey, JobState, Options},
 };
 use serde_json::json;
@@ -158,12 +157,7 @@ fn all_carried_out(proxy: &Proxy, seconds: i64) {
 
 #[test]
 fn each_endpoint_has_its_own_clock() {
-    let key = AccessKey {
-        id: ACCESS_KEY.into(),
-        secret: Secret::new(SECRET_KEY),
-        security_token: None,
-        project_id: "far-id".into(),
-    };
+    let key = AccessKey::permanent(ACCESS_KEY, SECRET_KEY, "far-id");
     let far = cloud(Options { access_keys: vec![key], ..Options::default() });
     far.cloud().put_job("far-id", "100211", JobState::Waiting);
     far.cloud().set_clock_offset(TimeDelta::hours(1));

@@ -142,12 +142,6 @@ fn in_a_pod(setup: Setup, url: &str) -> Setup {
 /// A cloud with every source, and the files they need.
 fn with_sources(name: &str) -> Setup {
     let marked = |text: &str| Secret::new(format!("{MARKED}-{text}"));
-    let key = |id: &str, secret| AccessKey {
-        id: id.into(),
-        secret,
-        security_token: None,
-        project_id: PROJECT.into(),
-    };
     let provider = IdentityProvider {
         id: "cce".into(),
         urn: "iam::1:oidc:cce".into(),
@@ -157,8 +151,8 @@ fn with_sources(name: &str) -> Setup {
     let agency = |urn: &str, trusts| Agency { urn: urn.into(), trusts, project_id: PROJECT.into() };
     let options = Options {
         access_keys: vec![
-            key(ACCESS_KEY, Secret::new(SECRET_KEY)),
-            key("BASEACCESSKEY0000001", marked("base-secret-key")),
+            AccessKey::permanent(ACCESS_KEY, SECRET_KEY, PROJECT),
+            AccessKey::permanent("BASEACCESSKEY0000001", &format!("{MARKED}-base-secret-key"), PROJECT),
         ],
         users: vec![User {
             domain: "media".into(),

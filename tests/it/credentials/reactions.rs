@@ -88,12 +88,7 @@ fn a_permanent_key_that_was_replaced_is_read_anew_and_the_call_sent_once_more() 
     for round in 0..5 {
         let id = format!("R{round:03}ACCESSKEY");
         let secret = format!("secret-{round}");
-        proxy.cloud().put_access_key(AccessKey {
-            id: id.clone(),
-            secret: Secret::new(&*secret),
-            security_token: None,
-            project_id: PROJECT.into(),
-        });
+        proxy.cloud().put_access_key(AccessKey::permanent(&id, &secret, PROJECT));
         proxy.cloud().revoke_access_key(&former);
         proxy.write("ak", &id);
         proxy.write("sk", &secret);
@@ -239,12 +234,7 @@ fn the_key_of_a_base_that_sts_refuses_is_held_back_too() {
 #[test]
 fn a_lock_that_others_caused_ends_with_one_try() {
     let proxy = Setup::new().start();
-    proxy.cloud().put_access_key(AccessKey {
-        id: ACCESS_KEY.into(),
-        secret: Secret::new(SECRET_KEY),
-        security_token: None,
-        project_id: PROJECT.into(),
-    });
+    proxy.cloud().put_access_key(AccessKey::permanent(ACCESS_KEY, SECRET_KEY, PROJECT));
     proxy.cloud().set_faults([Fault::Unauthorized.times(3)]);
     let statuses = [(); 5].map(|()| call(&proxy).status);
     assert_eq!(statuses, [401, 401, 401, 503, 503]);

@@ -2,10 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use mpc_auth_proxy::{
-    secret::Secret,
-    testserver::{AccessKey, Options, TestServer},
-};
+use mpc_auth_proxy::testserver::{AccessKey, Options, TestServer};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::runtime::Runtime;
 
@@ -19,12 +16,7 @@ pub(crate) fn cloud(options: Options) -> TestServer {
 
 /// The key that every proxy has unless the test says otherwise.
 pub(crate) fn options() -> Options {
-    let key = AccessKey {
-        id: ACCESS_KEY.into(),
-        secret: Secret::new(SECRET_KEY),
-        security_token: None,
-        project_id: PROJECT.into(),
-    };
+    let key = AccessKey::permanent(ACCESS_KEY, SECRET_KEY, PROJECT);
     Options { access_keys: vec![key], ..Options::default() }
 }
 
