@@ -28,18 +28,14 @@ impl List {
         let mut list = Self::default();
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').ok_or(Reason::BadFilters)?;
+            let time = || Moment::parse(value).ok_or(Reason::BadFilterTime);
+            let number = |allowed| number(value, allowed).ok_or(Reason::BadFilterPage);
             let twice = match name {
                 "status" => list.status.replace(status(value).ok_or(Reason::BadFilterStatus)?).is_some(),
-                "start_time" => {
-                    list.start_time.replace(Moment::parse(value).ok_or(Reason::BadFilterTime)?).is_some()
-                }
-                "end_time" => {
-                    list.end_time.replace(Moment::parse(value).ok_or(Reason::BadFilterTime)?).is_some()
-                }
-                "page" => {
-                    list.page.replace(number(value, 0..=50_000).ok_or(Reason::BadFilterPage)?).is_some()
-                }
-                "size" => list.size.replace(number(value, 1..=100).ok_or(Reason::BadFilterPage)?).is_some(),
+                "start_time" => list.start_time.replace(time()?).is_some(),
+                "end_time" => list.end_time.replace(time()?).is_some(),
+                "page" => list.page.replace(number(0..=50_000)?).is_some(),
+                "size" => list.size.replace(number(1..=100)?).is_some(),
                 _ => return Err(Reason::BadFilters),
             };
             if twice {
