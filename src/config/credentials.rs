@@ -165,11 +165,8 @@ impl<'p> CredentialUse<'p> {
             let key = format!("{name}_endpoint");
             let message =
                 format!("`{key}` is required: no region can be derived from the projects' endpoints");
-            self.file.error(
-                place,
-                message,
-                format!("add `{key}: https://{name}.cn-north-4.myhuaweicloud.com`"),
-            );
+            let hint = format!("add `{key}: https://{name}.cn-north-4.myhuaweicloud.com`");
+            self.file.error(place, message, hint);
         }
         parsed.flatten().or(known)
     }

@@ -43,11 +43,8 @@ pub(super) trait Section: Sized {
         let written = fields.count();
         let section = Self::of(fields);
         if written != 1 {
-            return source.reject(
-                node.place,
-                message,
-                format!("write one of {}{more}", Self::NAMES.join(", ")),
-            );
+            let hint = format!("write one of {}{more}", Self::NAMES.join(", "));
+            return source.reject(node.place, message, hint);
         }
         Some(section)
     }

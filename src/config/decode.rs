@@ -181,11 +181,8 @@ fn entries<'n>(
 ) -> Option<Vec<(&'n str, Position, &'n Node<'n>)>> {
     let Value::Map(all) = &node.value else {
         let message = format!("expected a mapping for {what}, found {}", node.value.kind());
-        return source.reject(
-            node.place,
-            message,
-            "write `key: value`, indented below it or as { key: value }",
-        );
+        let hint = "write `key: value`, indented below it or as { key: value }";
+        return source.reject(node.place, message, hint);
     };
     let mut kept: Vec<(&str, Position, &Node)> = Vec::with_capacity(all.len());
     let mut first = HashMap::with_capacity(all.len());

@@ -42,7 +42,9 @@ pub(super) fn check_unique(
         if read.contains(&real) {
             source.error(own.place, format!("{path} is also an input file"), own.used.hint());
         } else if let Some(first) = taken.get(&real) {
-            if !own.is_listener_like(first) {
+            // Two listeners at the same path have been reported.
+            let are_listeners = (own.used, first.used) == (PathUse::Callers, PathUse::Callers);
+            if !(are_listeners && own.path == first.path) {
                 let message =
                     format!("{path} is also {}, at {}", first.used.what(), source.format(first.place));
                 source.error(own.place, message, own.used.hint());
@@ -51,13 +53,6 @@ pub(super) fn check_unique(
             check_use(source, &own);
             taken.insert(real, own);
         }
-    }
-}
-
-impl OwnPath {
-    /// Whether two listeners are written with the same path, which has been reported.
-    fn is_listener_like(&self, other: &Self) -> bool {
-        (self.used, other.used) == (PathUse::Callers, PathUse::Callers) && self.path == other.path
     }
 }
 

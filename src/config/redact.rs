@@ -26,7 +26,7 @@ impl<'t> Lines<'t> {
         // The lines that may be parents of the next one: their indentation, and whether what is below may be secret.
         let mut above: Vec<(usize, bool)> = Vec::new();
         let line = |text: &'t str| {
-            let depth = indent(text);
+            let depth = text.len() - text.trim_start().len();
             while above.pop_if(|(other, _)| !text.trim().is_empty() && *other >= depth).is_some() {}
             let below_a_secret = above.last().is_some_and(|(_, secret)| *secret);
             if !text.trim().is_empty() {
@@ -59,10 +59,6 @@ impl Line<'_> {
             None => self.text.to_owned(),
         }
     }
-}
-
-fn indent(line: &str) -> usize {
-    line.len() - line.trim_start().len()
 }
 
 /// Returns where the first key starts that may hold a secret.

@@ -102,11 +102,8 @@ impl Kind for Switch {
                 && ["yes", "no", "on", "off"].contains(&&*text.to_ascii_lowercase())
         });
         if let Some(text) = word {
-            return source.reject(
-                node.place,
-                format!("`{text}` is not true or false"),
-                "write true or false",
-            );
+            let message = format!("`{text}` is not true or false");
+            return source.reject(node.place, message, "write true or false");
         }
         let message = format!("expected true or false, found {}", node.value.kind());
         source.reject(node.place, message, "write true or false, without quotes or brackets")

@@ -63,12 +63,8 @@ impl SyncState {
 
 impl Default for ReloadState {
     fn default() -> Self {
-        let sync_status = SyncStatus { state: SyncState::InForce, problem: None, since: clock::now() };
-        Self {
-            judged: Mutex::new(sync_status),
-            pending: Mutex::default(),
-            under_way: watch::Sender::default(),
-        }
+        let judged = Mutex::new(SyncStatus { state: SyncState::InForce, problem: None, since: clock::now() });
+        Self { judged, pending: Mutex::default(), under_way: watch::Sender::default() }
     }
 }
 
