@@ -4,6 +4,7 @@ use std::{collections::HashSet, fmt, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{clock, identity::CallerId};
 
@@ -15,6 +16,7 @@ pub struct Freeze(Arc<FreezeState>);
 struct FreezeState {
     by_operator: ArcSwapOption<Frozen>,
     by_file: ArcSwapOption<Frozen>,
+    file_turn: Mutex<()>,
 }
 
 /// A freeze in force.
@@ -90,6 +92,11 @@ impl Freeze {
             }
         });
         result
+    }
+
+    /// Waits for others that read the freeze file. To be held from reading it until [`Self::by_file`] is done.
+    pub fn file_turn(&self) -> MutexGuard<'_, ()> {
+        self.0.file_turn.lock()
     }
 
     /// Sets the file's freeze. Returns whether it changed.

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
+    identity::CallerId,
     limit::{Freeze, FreezeEntry, FreezeScope, freeze_file},
     stage::ActivePolicy,
 };
@@ -89,7 +90,13 @@ impl FreezeFileWatch {
 /// Reads the file and puts its freeze in force.
 pub(super) fn look(path: &Path, freeze: &Freeze, in_force: &ArcSwap<ActivePolicy>) {
     let known = in_force.load();
-    apply(path, freeze, freeze_file::read(path, |caller| known.callers.ids().contains(caller)));
+    read_in_turn(path, freeze, |caller| known.callers.ids().contains(caller));
+}
+
+/// Does so one reading at a time: the watcher and operators read, and an older reading must not replace a newer one.
+fn read_in_turn(path: &Path, freeze: &Freeze, known: impl Fn(&CallerId) -> bool) {
+    let _turn = freeze.file_turn();
+    apply(path, freeze, freeze_file::read(path, known));
 }
 
 /// Puts a freeze in force, and logs changes.
@@ -117,3 +124,40 @@ fn apply(path: &Path, freeze: &Freeze, said: Option<FreezeEntry>) {
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The time after which a read counts as hanging.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_older_reading_does_not_replace_a_newer_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, freeze, ends) = (folder.path().join("freeze"), Freeze::default(), AtomicBool::new(false));
+        let is_frozen = || {
+            read_in_turn(&path, &freeze, |_| true);
+            !freeze.in_force().is_empty()
+        };
+        let wrong = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ends.load(Relaxed) {
+                    is_frozen();
+                }
+            });
+            let wrong = (0..2_000).filter(|_| {
+                fs::write(&path, "").unwrap();
+                let lost = !is_frozen();
+                fs::remove_file(&path).unwrap();
+                is_frozen() || lost
+            });
+            let wrong = wrong.count();
+            ends.store(true, Relaxed);
+            wrong
+        });
+        assert_eq!(wrong, 0);
+    }
+}
