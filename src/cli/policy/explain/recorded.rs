@@ -32,9 +32,9 @@ pub(super) fn find_line(records: &Records, request_id: &str, err: &mut impl Writ
     records.each_line(err, |line| {
         if line.contains(request_id) {
             let recorded: Value = serde_json::from_str(line)?;
-            let named = |name: &str, value: &str| recorded.get(name).and_then(Value::as_str) == Some(value);
-            let mut ids = ["request.id", "upstream.request_id", "lookup.request_id"].iter();
-            if ids.any(|name| named(name, request_id)) && named("event", "request") {
+            let mut ids = ["request.id", "upstream.request_id", "lookup.request_id"].into_iter();
+            let is_of_it = ids.any(|name| text_of(&recorded, name) == Some(request_id));
+            if is_of_it && text_of(&recorded, "event") == Some("request") {
                 found = Some(line.to_owned());
             }
         }
@@ -43,33 +43,29 @@ pub(super) fn find_line(records: &Records, request_id: &str, err: &mut impl Writ
     found.with_context(|| format!("{} has no record of request {request_id}", records.names()))
 }
 
+/// Returns a text of a record.
+fn text_of<'r>(record: &'r Value, name: &str) -> Option<&'r str> {
+    record.get(name).and_then(Value::as_str)
+}
+
 impl Compared {
     /// Decides the call in a line again.
     pub(super) fn with(line: &str, policy: &Policy, projects: &[Scope]) -> anyhow::Result<Self> {
         let now = ParsedRecord::parse(line)?.map(|seen| ask(policy, &seen, projects));
-        let (recorded, differs, policy) =
-            (serde_json::from_str(line)?, Vec::new(), policy.hash().to_string());
-        let mut compared = Self { recorded, now, differs, policy };
-        let recorded = |name| compared.recorded(name);
+        let (recorded, policy): (Value, _) = (serde_json::from_str(line)?, policy.hash().to_string());
         let mut differs = Vec::new();
-        if let Some(now) = &compared.now {
-            differs.extend((recorded("policy.effect") != Some(now.effect)).then_some("effect"));
-            differs.extend((recorded("policy.rule") != now.rule.as_deref()).then_some("rule"));
+        if let Some(now) = &now {
+            differs.extend((text_of(&recorded, "policy.effect") != Some(now.effect)).then_some("effect"));
+            differs.extend((text_of(&recorded, "policy.rule") != now.rule.as_deref()).then_some("rule"));
         }
-        let hash = recorded("policy.hash");
-        differs.extend(hash.is_some_and(|hash| hash != compared.policy).then_some("policy"));
-        compared.differs = differs;
-        Ok(compared)
-    }
-
-    /// Returns a text of the record.
-    fn recorded(&self, name: &str) -> Option<&str> {
-        self.recorded.get(name).and_then(Value::as_str)
+        let hash = text_of(&recorded, "policy.hash");
+        differs.extend(hash.is_some_and(|hash| hash != policy).then_some("policy"));
+        Ok(Self { recorded, now, differs, policy })
     }
 
     /// Writes the record for people.
     fn write_record(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |name| self.recorded(name).map(shown);
+        let text = |name| text_of(&self.recorded, name).map(shown);
         let dash = |name| text(name).unwrap_or_else(|| "-".into());
         writeln!(f, "request {} at {}", dash("request.id"), dash("timestamp"))?;
         write!(f, "  caller {} from {}", dash("caller.id"), dash("network.peer.address"))?;
